@@ -1,0 +1,106 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Compiler settings of every Swift target.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+/// A library target in `Sources/`.
+func library(
+    _ name: String, _ dependencies: [Target.Dependency] = [], plugins: [Target.PluginUsage] = []
+) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings, plugins: plugins)
+}
+
+/// An executable target in `Sources/`.
+func executable(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+/// The Swift Testing target of one module, in `Tests/<name>Tests`.
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: [.target(name: name), "StorageTestSupport"] + dependencies,
+        swiftSettings: settings)
+}
+
+let package = Package(
+    name: "cairn",
+    products: [
+        .executable(name: "cairn-storage-daemon", targets: ["cairn-storage-daemon"]),
+        .library(name: "QMPClient", targets: ["QMPClient"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        // C libraries and the few C lines that Swift cannot express.
+        .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
+        .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+        .target(name: "CLinuxShims"),
+
+        // Foundations.
+        library("JSON", ["CJansson"]),
+        library("IOLoop", ["CLiburing", "CLinuxShims"]),
+
+        // Codecs: pure value types.
+        library("QMPProtocol", ["JSON"]),
+        library("NBDProtocol"),
+
+        // The schema and what is generated from it.
+        library("QAPI", ["JSON"]),
+        library("QAPIGenerator", ["JSON"]),
+        executable("qapi-generator", ["QAPIGenerator", argumentParser]),
+        .plugin(name: "QAPIPlugin", capability: .buildTool(), dependencies: ["qapi-generator"]),
+        library("QMPSchema", ["QAPI", "JSON"], plugins: ["QAPIPlugin"]),
+
+        // The block layer.
+        library("BlockGraph", ["IOLoop"]),
+        library("BlockDrivers", ["BlockGraph", "IOLoop", "QMPSchema", "QAPI", "JSON", "CLinuxShims"]),
+        library("IOCommands", ["BlockGraph"]),
+
+        // Servers and clients.
+        library("BlockExports", ["BlockGraph", "IOLoop", "NBDProtocol", logging]),
+        library("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol", logging]),
+        library("QMPClient", ["IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema"]),
+
+        // The daemon.
+        library(
+            "StorageDaemon",
+            [
+                "BlockDrivers", "BlockExports", "BlockGraph", "CLinuxShims", "IOCommands", "IOLoop", "JSON", "QAPI",
+                "QMPProtocol", "QMPSchema", "QMPServer", logging,
+            ]),
+        executable("cairn-storage-daemon", ["StorageDaemon"]),
+
+        // Tests.
+        .target(
+            name: "StorageTestSupport", dependencies: ["IOLoop"], path: "Tests/StorageTestSupport",
+            swiftSettings: settings),
+        tests("JSON"),
+        tests("IOLoop", ["CLinuxShims"]),
+        tests("QMPProtocol", ["JSON"]),
+        tests("NBDProtocol"),
+        tests("QAPI", ["JSON"]),
+        tests("QAPIGenerator", ["JSON"]),
+        tests("QMPSchema", ["QAPI", "JSON"]),
+        tests("BlockGraph", ["IOLoop"]),
+        tests("BlockDrivers", ["BlockGraph", "IOLoop", "QMPSchema", "QAPI", "JSON"]),
+        tests("IOCommands", ["BlockGraph", "IOLoop"]),
+        tests("BlockExports", ["BlockGraph", "BlockDrivers", "IOLoop", "NBDProtocol"]),
+        tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol"]),
+        tests("QMPClient", ["JSON", "QMPProtocol"]),
+        tests(
+            "StorageDaemon",
+            ["BlockGraph", "IOLoop", "JSON", "QAPI", "QMPClient", "QMPSchema", "cairn-storage-daemon"]),
+    ]
+)

@@ -1,0 +1,1 @@
+// The BlockExports module: see docs/architecture.md.

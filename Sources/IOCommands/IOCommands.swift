@@ -1,0 +1,1 @@
+// The IOCommands module: see docs/architecture.md.

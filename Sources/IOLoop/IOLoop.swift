@@ -1,0 +1,1 @@
+// The IOLoop module: see docs/architecture.md.

@@ -1,0 +1,1 @@
+// The QAPI module: see docs/architecture.md.

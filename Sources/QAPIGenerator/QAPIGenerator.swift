@@ -1,0 +1,1 @@
+// The QAPIGenerator module: see docs/architecture.md.

@@ -1,0 +1,1 @@
+// The QMPClient module: see docs/architecture.md.

@@ -1,0 +1,1 @@
+// The QMPProtocol module: see docs/architecture.md.

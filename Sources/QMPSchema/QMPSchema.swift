@@ -1,0 +1,1 @@
+// The QMPSchema module: see docs/architecture.md.

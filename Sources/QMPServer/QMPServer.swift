@@ -1,0 +1,1 @@
+// The QMPServer module: see docs/architecture.md.

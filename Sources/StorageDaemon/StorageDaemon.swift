@@ -1,0 +1,1 @@
+// The StorageDaemon module: see docs/architecture.md.

@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct GeneratorCommand: ParsableCommand {
+    func run() throws {}
+}

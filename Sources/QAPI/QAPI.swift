@@ -1,1 +1,0 @@
-// The QAPI module: see docs/architecture.md.

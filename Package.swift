@@ -26,10 +26,10 @@ func executable(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 /// The Swift Testing target of one module, in `Tests/<name>Tests`.
-func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func tests(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
     .testTarget(
         name: "\(name)Tests", dependencies: [.target(name: name), "StorageTestSupport"] + dependencies,
-        swiftSettings: settings)
+        resources: resources, swiftSettings: settings)
 }
 
 let package = Package(
@@ -86,7 +86,7 @@ let package = Package(
         .target(
             name: "StorageTestSupport", dependencies: ["IOLoop"], path: "Tests/StorageTestSupport",
             swiftSettings: settings),
-        tests("JSON"),
+        tests("JSON", resources: [.copy("Fixtures")]),
         tests("IOLoop", ["CLinuxShims"]),
         tests("QMPProtocol", ["JSON"]),
         tests("NBDProtocol"),

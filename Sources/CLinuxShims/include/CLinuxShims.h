@@ -6,4 +6,14 @@
 void *cairn_current_loop(void);
 void cairn_set_current_loop(void *loop);
 
+/// The C library's text and name of an error number ("Input/output error", "EIO"), or null.
+const char *cairn_error_text(int number);
+const char *cairn_error_name(int number);
+
+/// Names the calling thread; at most 15 bytes.
+void cairn_name_thread(const char *name);
+
+/// Prints a line on standard error.
+void cairn_print_error(const char *text);
+
 #endif

@@ -1,0 +1,69 @@
+import CLiburing
+import Glibc
+
+// Operations of the ring as suspensions of a task. The caller is on the loop's thread.
+extension IOLoop {
+    typealias Entry = UnsafeMutablePointer<io_uring_sqe>
+
+    /// Runs one operation that is never cancelled, and returns its result: 0 or more, or a negative errno.
+    ///
+    /// Memory that the entry points to stays valid until this returns.
+    @inline(__always)
+    func perform(_ prepare: (Entry) -> Void) async -> Int32 {
+        assert(isCurrent, "an operation on another loop's ring")
+        return await withUnsafeContinuation { continuation in
+            let entry = nextEntry()
+            prepare(entry)
+            entry.pointee.user_data = UserData.value(of: continuation)
+            storageOperations += 1
+        }
+    }
+
+    /// Runs one operation that ends with `-ECANCELED` when the task is cancelled before it completes.
+    @inline(__always)
+    func performCancellable(_ prepare: (Entry, UnsafeMutablePointer<OperationSlots.Slot>) -> Void) async -> Int32 {
+        assert(isCurrent, "an operation on another loop's ring")
+        let token = slots.take()
+        return await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                start(token, continuation, prepare)
+            }
+        } onCancel: {
+            requestCancellation(token)
+        }
+    }
+
+    @inline(__always)
+    private func start(
+        _ token: UInt64, _ continuation: UnsafeContinuation<Int32, Never>,
+        _ prepare: (Entry, UnsafeMutablePointer<OperationSlots.Slot>) -> Void
+    ) {
+        guard let slot = slots.find(token) else { preconditionFailure("an operation's slot was given back early") }
+        if Task.isCancelled {
+            // The handler may have run before there was anything to cancel.
+            slots.give(token)
+            continuation.resume(returning: -ECANCELED)
+            return
+        }
+        let entry = nextEntry()
+        prepare(entry, slot)
+        entry.pointee.user_data = token
+        slot.pointee.continuation = continuation
+    }
+
+    /// Asks for a cancellation, from any thread; late requests find the slot's next generation and do nothing.
+    private func requestCancellation(_ token: UInt64) {
+        if isCurrent {
+            cancelOperation(token)
+        } else {
+            inbox.add(cancellation: token)
+        }
+    }
+
+    /// Cancels an operation in flight. On the loop's thread.
+    func cancelOperation(_ token: UInt64) {
+        guard let slot = slots.find(token), slot.pointee.continuation != nil, !slot.pointee.cancelled else { return }
+        slot.pointee.cancelled = true
+        cairn_prep_cancel(nextEntry(), token, UserData.ignoredValue)
+    }
+}

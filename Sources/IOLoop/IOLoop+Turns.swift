@@ -1,0 +1,96 @@
+import CLiburing
+import CLinuxShims
+import Glibc
+
+// The loop's turns: run what is ready, hand the prepared operations to the kernel, take its completions.
+extension IOLoop {
+    /// Jobs that follow on one another within a turn before the kernel is entered again.
+    private static let followUpJobs = 256
+
+    func runUntilStopped() {
+        cairn_set_current_loop(Unmanaged.passUnretained(self).toOpaque())
+        ring.enable()
+        armWakeUp()
+        while runTurn() {}
+        ring.disable()
+        cairn_set_current_loop(nil)
+    }
+
+    /// One turn; false when the loop was stopped.
+    private func runTurn() -> Bool {
+        runReadyJobs()
+        let verdict = inbox.collect(
+            wouldSleep: ready.isEmpty,
+            jobs: { ready.append($0) },
+            cancellations: { cancelOperation($0) })
+        if verdict == .stop { return false }
+        enterKernel(wait: verdict == .sleep)
+        drainCompletions()
+        return true
+    }
+
+    private func runReadyJobs() {
+        let serial = asUnownedSerialExecutor()
+        let task = asUnownedTaskExecutor()
+        var budget = max(ready.count, IOLoop.followUpJobs)
+        while budget > 0, let job = ready.popFirst() {
+            job.runSynchronously(isolatedTo: serial, taskExecutor: task)
+            budget -= 1
+        }
+    }
+
+    /// Hands the prepared entries over. What the kernel did not take stays prepared for the next time.
+    private func enterKernel(wait: Bool) {
+        let result = ring.enter(wait: wait, idle: storageOperations == 0)
+        if result >= 0 || result == -EINTR { return }
+        switch -result {
+        case EAGAIN, EBUSY, ENOMEM:
+            // The completion ring overflowed, or memory is short. Completions make room; without any, wait for one.
+            if !drainCompletions() { ring.breathe() }
+        default:
+            preconditionFailure("io_uring_enter failed: \(Errno(rawValue: -result))")
+        }
+    }
+
+    /// A free entry of the submission queue; enters the kernel when all are in use.
+    func nextEntry() -> UnsafeMutablePointer<io_uring_sqe> {
+        while true {
+            if let entry = ring.nextEntry() { return entry }
+            enterKernel(wait: false)
+        }
+    }
+
+    /// Takes all completions off the ring and makes their tasks ready; false when there were none.
+    ///
+    /// May be entered from a job that needs an entry: tasks become ready here, they never run here.
+    @discardableResult
+    private func drainCompletions() -> Bool {
+        var any = false
+        while let (userData, result) = ring.popCompletion() {
+            any = true
+            complete(userData, result)
+        }
+        return any
+    }
+
+    private func complete(_ userData: UInt64, _ result: Int32) {
+        switch UserData(userData) {
+        case .continuation(let continuation):
+            storageOperations -= 1
+            continuation.resume(returning: result)
+        case .slot:
+            slots.complete(userData, result)
+        case .wakeUp:
+            armWakeUp()
+        case .ignored:
+            break
+        }
+    }
+
+    /// Reads the inbox's eventfd, so that another thread's news ends the loop's sleep.
+    private func armWakeUp() {
+        let entry = nextEntry()
+        io_uring_prep_read(entry, inbox.eventDescriptor, wakeUps, UInt32(MemoryLayout<UInt64>.size), 0)
+        entry.pointee.user_data = UserData.wakeUpValue
+    }
+}

@@ -46,6 +46,7 @@ let package = Package(
         // C libraries and the few C lines that Swift cannot express.
         .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
         .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+        .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
         .target(name: "CLinuxShims"),
 
         // Foundations.
@@ -64,7 +65,7 @@ let package = Package(
         library("QMPSchema", ["QAPI", "JSON"], plugins: ["QAPIPlugin"]),
 
         // The block layer.
-        library("BlockGraph", ["IOLoop"]),
+        library("BlockGraph", ["CNettle", "IOLoop"]),
         library("BlockDrivers", ["BlockGraph", "IOLoop", "QMPSchema", "QAPI", "JSON", "CLinuxShims"]),
         library("IOCommands", ["BlockGraph"]),
 

@@ -1,0 +1,66 @@
+/// A node of the 64-ary tree behind `HierarchicalBitmap`.
+///
+/// A node stands for `64 << shift` bits in 64 equal slots. Bit `i` of `any` says that slot `i` holds a one somewhere,
+/// bit `i` of `full` that it holds nothing but ones; a slot that is all zeroes or all ones needs no memory of its own.
+/// Nodes are shared between copies of a bitmap: the mutating methods may only be called on a node that the caller has
+/// made sure to be its only owner (`copy()` otherwise). Bit positions are relative to the node.
+class BitmapNode {
+    /// log2 of the number of bits in one slot.
+    let shift: Int
+    /// The slots with at least one bit set.
+    final var any: UInt64
+    /// The slots with every bit set.
+    final var full: UInt64
+    /// The number of bits set. The root of an enormous bitmap may stand for more bits than an `Int` counts, but a
+    /// bitmap never has that many.
+    final var count: Int
+
+    init(shift: Int, any: UInt64, full: UInt64, count: Int) {
+        self.shift = shift
+        self.any = any
+        self.full = full
+        self.count = count
+    }
+
+    /// A new node with 64 slots of `1 << shift` bits, all zero, or all one if `filled`.
+    static func make(shift: Int, filled: Bool) -> BitmapNode {
+        shift == BitmapLeaf.shift ? BitmapLeaf(filled: filled) : BitmapBranch(shift: shift, filled: filled)
+    }
+
+    /// A copy that its only owner may change; what lies below stays shared.
+    func copy() -> BitmapNode { fatalError("abstract") }
+
+    /// Sets the bits `low ..< high`.
+    func set(_ low: Int, _ high: Int) { fatalError("abstract") }
+
+    /// Clears the bits `low ..< high`.
+    func reset(_ low: Int, _ high: Int) { fatalError("abstract") }
+
+    /// The first one at or after `low`, nil if there is none.
+    func firstOne(from low: Int) -> Int? { fatalError("abstract") }
+
+    /// The first zero at or after `low`, nil if there is none.
+    func firstZero(from low: Int) -> Int? { fatalError("abstract") }
+
+    /// Sets all bits that are set in `other`, which has the same shape.
+    func formUnion(_ other: BitmapNode) { fatalError("abstract") }
+
+    /// Writes the 64-bit words from number `first` on into `words`, which holds zeroes and lies within the node.
+    func copyWords(from first: Int, into words: UnsafeMutableBufferPointer<UInt64>) { fatalError("abstract") }
+
+    /// Whether summaries and counts agree with what they summarise, here and below.
+    func invariantsHold() -> Bool { fatalError("abstract") }
+
+    /// The bytes of memory that the nodes from here on downwards occupy, shared ones included.
+    var memoryFootprint: Int { fatalError("abstract") }
+}
+
+extension UInt64 {
+    /// The bits `low ... 63`.
+    static func bits(from low: Int) -> UInt64 { ~0 << UInt64(truncatingIfNeeded: low) }
+
+    /// The bits `low ..< high` of a word; `low < high`, both within `0 ... 64`.
+    static func bits(_ low: Int, _ high: Int) -> UInt64 {
+        bits(from: low) & (~0 >> UInt64(truncatingIfNeeded: 64 - high))
+    }
+}

@@ -1,0 +1,1 @@
+// The BlockGraph module: see docs/architecture.md.

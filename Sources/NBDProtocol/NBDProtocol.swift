@@ -1,0 +1,1 @@
+// The NBDProtocol module: see docs/architecture.md.

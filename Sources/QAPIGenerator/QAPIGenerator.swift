@@ -1,1 +1,0 @@
-// The QAPIGenerator module: see docs/architecture.md.

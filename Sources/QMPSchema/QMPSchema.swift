@@ -1,1 +1,0 @@
-// The QMPSchema module: see docs/architecture.md.

@@ -24,6 +24,25 @@ final class MessagePool {
                 skip = 0
                 used += 1
             }
+            return finish(used)
+        }
+
+        /// The same for two buffers.
+        func fill(_ first: IOBuffer, _ second: IOBuffer, skipping skipped: Int) -> Int {
+            var used = 0
+            if skipped < first.count {
+                vectors[0] = iovec(iov_base: first.base + skipped, iov_len: first.count - skipped)
+                used = 1
+            }
+            let skip = max(0, skipped - first.count)
+            if skip < second.count {
+                vectors[used] = iovec(iov_base: second.base + skip, iov_len: second.count - skip)
+                used += 1
+            }
+            return finish(used)
+        }
+
+        private func finish(_ used: Int) -> Int {
             header.pointee.msg_iov = vectors
             header.pointee.msg_iovlen = used
             return used

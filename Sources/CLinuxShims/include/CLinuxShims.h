@@ -2,6 +2,8 @@
 #ifndef CLINUXSHIMS_H
 #define CLINUXSHIMS_H
 
+#include <stdint.h>
+
 /// The calling thread's current I/O loop (an unretained `IOLoop`), or null.
 void *cairn_current_loop(void);
 void cairn_set_current_loop(void *loop);
@@ -12,6 +14,11 @@ const char *cairn_error_name(int number);
 
 /// Names the calling thread; at most 15 bytes.
 void cairn_name_thread(const char *name);
+
+/// Sets or clears (F_UNLCK) a lock of the open file on a byte range without waiting. Returns 0, or -1 with errno.
+int cairn_ofd_lock(int fd, int kind, int64_t start, int64_t length);
+/// Returns 1 if no other open file's lock is in the way of such a lock, 0 if one is, -1 with errno.
+int cairn_ofd_test(int fd, int kind, int64_t start, int64_t length);
 
 /// Prints a line on standard error.
 void cairn_print_error(const char *text);

@@ -1,1 +1,0 @@
-// The BlockGraph module: see docs/architecture.md.

@@ -1,0 +1,105 @@
+import IOLoop
+
+extension BlockGraph {
+    /// Attaches a child to a node that is being opened. The permissions are taken at the end of opening.
+    public func attach(_ child: BlockNode, to parent: BlockNode, as name: String, role: ChildRole) -> BlockChild {
+        let edge = BlockChild(name: name, role: role, parent: .node(parent), node: child)
+        parent.children.append(edge)
+        child.parents.append(edge)
+        return edge
+    }
+
+    /// Attaches a user from outside of the graph to a node, with its permissions.
+    ///
+    /// - Parameter description: the user in messages, as in "block device 'x'".
+    /// Errors: another parent does not share a permission, or the driver refuses one (read-only, image lock).
+    public func attach(
+        _ description: String, to node: BlockNode, permissions: PermissionPair
+    ) throws(BlockError) -> BlockBackend {
+        let backend = BlockBackend(description: description, graph: self)
+        let edge = BlockChild(name: "root", role: [.filtered, .primary], parent: .backend(backend), node: node)
+        edge.permissions = permissions
+        node.parents.append(edge)
+        do {
+            try refreshPermissions(below: [node])
+        } catch {
+            unlink(edge)
+            throw error
+        }
+        backend.attach(edge)
+        backends.append(backend)
+        return backend
+    }
+
+    /// Takes a user away, after its requests have come back; closes the node where nobody uses it any more.
+    public func detach(_ backend: BlockBackend) async {
+        guard let edge = backend.edge else { return }
+        await backend.gate.waitUntilEmpty()
+        backend.detach()
+        backends.removeAll { $0 === backend }
+        unlink(edge)
+        relaxPermissions(below: [edge.node])
+        await closeIfUnused(edge.node)
+    }
+
+    /// Changes what a user does with its node, and what it shares. On an error nothing changes.
+    public func setPermissions(_ permissions: PermissionPair, of backend: BlockBackend) throws(BlockError) {
+        guard let edge = backend.edge else { return }
+        let old = edge.permissions
+        edge.permissions = permissions
+        do {
+            try refreshPermissions(below: [edge.node])
+        } catch {
+            edge.permissions = old
+            throw error
+        }
+    }
+
+    /// Takes an edge out of both nodes' lists.
+    func unlink(_ edge: BlockChild) {
+        edge.node.parents.removeAll { $0 === edge }
+        if case .node(let parent) = edge.parent { parent.children.removeAll { $0 === edge } }
+    }
+
+    /// Points an edge to another node, in a drained section; permissions are the caller's.
+    func redirect(_ edge: BlockChild, to node: BlockNode) {
+        edge.node.parents.removeAll { $0 === edge }
+        edge.point(to: node)
+        node.parents.append(edge)
+    }
+
+    /// Whether `node` is `other` or above it.
+    public func reaches(_ node: BlockNode, _ other: BlockNode) -> Bool {
+        nodesBelow([node]).contains { $0 === other }
+    }
+
+    /// The given nodes and all below them, each once, parents before children.
+    func nodesBelow(_ roots: [BlockNode]) -> [BlockNode] {
+        var visited: Set<ObjectIdentifier> = []
+        var finished: [BlockNode] = []
+        func visit(_ node: BlockNode) {
+            guard visited.insert(ObjectIdentifier(node)).inserted else { return }
+            for child in node.children.reversed() { visit(child.node) }
+            finished.append(node)
+        }
+        for root in roots.reversed() { visit(root) }
+        return finished.reversed()
+    }
+
+    /// The backends that reach one of the nodes.
+    func backendsAbove(_ nodes: [BlockNode]) -> [BlockBackend] {
+        var visited: Set<ObjectIdentifier> = []
+        var found: [BlockBackend] = []
+        func visit(_ node: BlockNode) {
+            guard visited.insert(ObjectIdentifier(node)).inserted else { return }
+            for edge in node.parents {
+                switch edge.parent {
+                case .node(let parent): visit(parent)
+                case .backend(let backend): found.append(backend)
+                }
+            }
+        }
+        for node in nodes { visit(node) }
+        return found
+    }
+}

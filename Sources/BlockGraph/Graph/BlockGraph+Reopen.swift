@@ -1,0 +1,80 @@
+import IOLoop
+
+/// What a node is to become in a reopening.
+public struct ReopenItem: Sendable {
+    /// The node.
+    public let node: BlockNode
+    /// The options that all drivers have in common, as they are to be.
+    public let options: NodeOptions
+    /// The driver's options, as they are to be: of the type that the driver understands.
+    public let driverOptions: any Sendable
+    /// The options as given, kept for queries.
+    public let sourceOptions: (any Sendable)?
+    /// The children that are to be other nodes: the edge and its new node.
+    public let newChildren: [(edge: BlockChild, node: BlockNode)]
+
+    /// An item with its parts.
+    public init(
+        node: BlockNode, options: NodeOptions, driverOptions: any Sendable, sourceOptions: (any Sendable)?,
+        newChildren: [(edge: BlockChild, node: BlockNode)]
+    ) {
+        self.node = node
+        self.options = options
+        self.driverOptions = driverOptions
+        self.sourceOptions = sourceOptions
+        self.newChildren = newChildren
+    }
+}
+
+extension BlockGraph {
+    /// Gives nodes other options and other children, all of them or, on an error, none.
+    ///
+    /// Errors: a new child would be above its parent; a permission conflict; whatever a driver says of its options.
+    public func reopen(_ items: [ReopenItem]) async throws(BlockError) {
+        let touched = items.flatMap { item in [item.node] + item.newChildren.flatMap { [$0.edge.node, $0.node] } }
+        let left = try await drained(touched) { () async throws(BlockError) in
+            try await self.reopenDrained(items)
+        }
+        for node in left { await closeIfUnused(node) }
+    }
+
+    /// Does the reopening in a drained section; the former children.
+    private func reopenDrained(_ items: [ReopenItem]) async throws(BlockError) -> [BlockNode] {
+        var undo: [@GraphActor () -> Void] = []
+        var actions: [ReopenAction] = []
+        var formerChildren: [BlockNode] = []
+        do {
+            for item in items {
+                for (edge, node) in item.newChildren where edge.node !== node {
+                    try checkCycle(item.node, edge, node)
+                    let former = edge.node
+                    redirect(edge, to: node)
+                    undo.append { self.redirect(edge, to: former) }
+                    formerChildren.append(former)
+                }
+                let options = item.node.currentOptions
+                item.node.currentOptions = item.options
+                undo.append { item.node.currentOptions = options }
+            }
+            for item in items {
+                let request = ReopenRequest(
+                    node: item.node, nodeOptions: item.options, driverOptions: item.driverOptions)
+                actions.append(try await item.node.driver.prepareReopen(request))
+            }
+            try refreshPermissions(below: items.map(\.node) + formerChildren)
+        } catch {
+            for action in actions.reversed() { action.abort() }
+            for step in undo.reversed() { step() }
+            relaxPermissions(below: items.map(\.node) + formerChildren)
+            throw error
+        }
+        for action in actions { action.commit() }
+        for item in items { item.node.didReopen(item) }
+        return formerChildren
+    }
+
+    private func checkCycle(_ parent: BlockNode, _ edge: BlockChild, _ node: BlockNode) throws(BlockError) {
+        guard reaches(node, parent) else { return }
+        throw BlockError("Making '\(node.name)' a \(edge.name) child of '\(parent.name)' would create a cycle")
+    }
+}

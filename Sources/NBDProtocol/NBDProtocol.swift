@@ -1,1 +1,0 @@
-// The NBDProtocol module: see docs/architecture.md.

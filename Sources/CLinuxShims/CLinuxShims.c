@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 static _Thread_local void *current_loop;
 
@@ -29,4 +30,30 @@ int cairn_ofd_test(int fd, int kind, int64_t start, int64_t length)
     if (fcntl(fd, F_OFD_GETLK, &lock) == -1)
         return -1;
     return lock.l_type == F_UNLCK;
+}
+
+size_t cairn_control_size(int count) { return CMSG_SPACE(sizeof(int) * (size_t)count); }
+
+void cairn_control_set(void *control, const int *numbers, int count)
+{
+    struct cmsghdr *header = control;
+    memset(control, 0, cairn_control_size(count));
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)count);
+    memcpy(CMSG_DATA(header), numbers, sizeof(int) * (size_t)count);
+}
+
+int cairn_control_get(void *control, size_t length, int *numbers, int capacity)
+{
+    struct msghdr message = {.msg_control = control, .msg_controllen = length};
+    int count = 0;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t bytes = header->cmsg_len - CMSG_LEN(0);
+        for (size_t at = 0; at + sizeof(int) <= bytes && count < capacity; at += sizeof(int))
+            memcpy(&numbers[count++], CMSG_DATA(header) + at, sizeof(int));
+    }
+    return count;
 }

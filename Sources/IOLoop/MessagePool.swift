@@ -66,5 +66,8 @@ final class MessagePool {
         return block
     }
 
-    func give(_ block: Block) { free.append(block) }
+    func give(_ block: Block) {
+        block.header.pointee = msghdr()
+        free.append(block)
+    }
 }

@@ -2,6 +2,7 @@
 #ifndef CLINUXSHIMS_H
 #define CLINUXSHIMS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /// The calling thread's current I/O loop (an unretained `IOLoop`), or null.
@@ -19,6 +20,13 @@ void cairn_name_thread(const char *name);
 int cairn_ofd_lock(int fd, int kind, int64_t start, int64_t length);
 /// Returns 1 if no other open file's lock is in the way of such a lock, 0 if one is, -1 with errno.
 int cairn_ofd_test(int fd, int kind, int64_t start, int64_t length);
+
+/// Bytes of control data for a message with `count` file descriptors.
+size_t cairn_control_size(int count);
+/// Fills control data of that size with `count` file descriptors to send.
+void cairn_control_set(void *control, const int *numbers, int count);
+/// Takes up to `capacity` file descriptors out of received control data, and returns their number.
+int cairn_control_get(void *control, size_t length, int *numbers, int capacity);
 
 /// Prints a line on standard error.
 void cairn_print_error(const char *text);

@@ -54,7 +54,7 @@ let package = Package(
         library("IOLoop", ["CLiburing", "CLinuxShims"]),
 
         // Codecs: pure value types.
-        library("QMPProtocol", ["JSON"]),
+        library("QMPProtocol", ["JSON", "QAPI"]),
         library("NBDProtocol"),
 
         // The schema and what is generated from it.
@@ -89,7 +89,7 @@ let package = Package(
             swiftSettings: settings),
         tests("JSON", resources: [.copy("Fixtures")]),
         tests("IOLoop", ["CLinuxShims"]),
-        tests("QMPProtocol", ["JSON"]),
+        tests("QMPProtocol", ["JSON", "QAPI"], resources: [.copy("Fixtures")]),
         tests("NBDProtocol"),
         tests("QAPI", ["JSON"]),
         tests("QAPIGenerator", ["JSON"]),

@@ -1,4 +1,5 @@
 import JSON
+import StorageTestSupport
 import Testing
 
 @Suite struct JSONParsingTests {
@@ -45,7 +46,7 @@ import Testing
     }
 
     @Test func `random values survive encoding and parsing`() throws {
-        var random = SplitMix(state: 20_261_123)
+        var random = SeededGenerator(seed: 20_261_123)
         for _ in 0..<2000 {
             let value = random.value(depth: 0)
             for (pretty, order) in [(false, JSONWriter.MemberOrder.qdict), (true, .insertion)] {
@@ -57,19 +58,8 @@ import Testing
     }
 }
 
-/// A small generator of random numbers and values.
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-
-    mutating func value(depth: Int) -> JSON {
+extension SeededGenerator {
+    fileprivate mutating func value(depth: Int) -> JSON {
         switch Int.random(in: 0..<(depth > 3 ? 6 : 8), using: &self) {
         case 0: return nil
         case 1: return .bool(.random(using: &self))
@@ -84,7 +74,7 @@ private struct SplitMix: RandomNumberGenerator {
         }
     }
 
-    mutating func string() -> String {
+    fileprivate mutating func string() -> String {
         let alphabet: [Unicode.Scalar] = ["a", "b", "\"", "\\", "/", "\n", "\u{1}", "é", "€", "\u{1F600}", "\u{301}"]
         var string = ""
         for _ in 0..<Int.random(in: 0..<6, using: &self) {

@@ -1,16 +1,21 @@
 import IOLoop
 
-/// Runs the body for every item, at most `limit` at a time, on the caller's loop, and returns when all have returned.
-///
-/// An error does not keep the other items from being done; the first one is thrown at the end.
+/// Runs the body for each item, at most `limit` at a time, on the caller's loop. After the first error no further item is
+/// begun, and the error is thrown once those under way have returned.
 public func concurrently<Item: Sendable>(
     _ items: [Item], limit: Int, _ body: @escaping @Sendable (Item) async throws(Errno) -> Void
 ) async throws(Errno) {
-    if items.count == 1, let item = items.first { return try await body(item) }
+    if items.count <= 1 {
+        for item in items { try await body(item) }
+        return
+    }
     let firstError = await withTaskGroup(of: Errno?.self) { group in
-        var remaining = items[...]
+        var next = 0
+        var firstError: Errno?
         func addNext() {
-            guard let item = remaining.popFirst() else { return }
+            guard next < items.count, firstError == nil else { return }
+            let item = items[next]
+            next += 1
             group.addTask {
                 do throws(Errno) {
                     try await body(item)
@@ -21,9 +26,8 @@ public func concurrently<Item: Sendable>(
             }
         }
         for _ in 0..<limit { addNext() }
-        var firstError: Errno?
         while let result = await group.next() {
-            firstError = firstError ?? result
+            if firstError == nil { firstError = result }
             addNext()
         }
         return firstError

@@ -1,0 +1,1 @@
+// The BlockDrivers module: see docs/architecture.md.

@@ -1,1 +1,0 @@
-// The QMPProtocol module: see docs/architecture.md.

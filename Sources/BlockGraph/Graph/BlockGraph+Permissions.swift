@@ -62,7 +62,6 @@ extension BlockGraph {
 
     private func checkReadOnly(_ node: BlockNode, _ wanted: PermissionPair) throws(BlockError) {
         guard node.isReadOnly, !wanted.used.isDisjoint(with: [.write, .writeUnchanged]) else { return }
-        guard !node.options.isAutoReadOnly else { return }
         throw BlockError("Block node is read-only")
     }
 }

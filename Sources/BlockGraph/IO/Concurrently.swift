@@ -1,21 +1,16 @@
 import IOLoop
 
-/// Runs the body for each item, at most `limit` at a time, on the caller's loop. After the first error no further item is
-/// begun, and the error is thrown once those under way have returned.
+/// Runs the body for every item, at most `limit` at a time, on the caller's loop, and returns when all have returned.
+///
+/// An error does not keep the other items from being done; the first one is thrown at the end.
 public func concurrently<Item: Sendable>(
     _ items: [Item], limit: Int, _ body: @escaping @Sendable (Item) async throws(Errno) -> Void
 ) async throws(Errno) {
-    if items.count <= 1 {
-        for item in items { try await body(item) }
-        return
-    }
+    if items.count == 1, let item = items.first { return try await body(item) }
     let firstError = await withTaskGroup(of: Errno?.self) { group in
-        var next = 0
-        var firstError: Errno?
+        var remaining = items[...]
         func addNext() {
-            guard next < items.count, firstError == nil else { return }
-            let item = items[next]
-            next += 1
+            guard let item = remaining.popFirst() else { return }
             group.addTask {
                 do throws(Errno) {
                     try await body(item)
@@ -26,8 +21,9 @@ public func concurrently<Item: Sendable>(
             }
         }
         for _ in 0..<limit { addNext() }
+        var firstError: Errno?
         while let result = await group.next() {
-            if firstError == nil { firstError = result }
+            firstError = firstError ?? result
             addNext()
         }
         return firstError

@@ -61,9 +61,6 @@ public final class BlockNode: Sendable {
     /// The length of what the node shows, in bytes.
     public var length: Int64 { driver.length }
 
-    /// Makes the node read-only, as a driver with `auto-read-only` does that could open its file only for reading.
-    @GraphActor public func becomeReadOnly() { currentOptions.isReadOnly = true }
-
     /// Installs the driver; once, at the end of opening.
     @GraphActor func install(_ driver: any BlockDriver) {
         openedDriver = driver

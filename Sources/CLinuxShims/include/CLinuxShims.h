@@ -31,4 +31,7 @@ int cairn_control_get(void *control, size_t length, int *numbers, int capacity);
 /// Prints a line on standard error.
 void cairn_print_error(const char *text);
 
+/// Opens what a descriptor names once more; the new descriptor, or a negative error number.
+int cairn_reopen(int file, _Bool writable, _Bool direct);
+
 #endif

@@ -1,1 +1,0 @@
-// The BlockDrivers module: see docs/architecture.md.

@@ -1,0 +1,32 @@
+import BlockGraph
+
+/// The options of a copy-before-write filter. The names are those of QMP's `BlockdevOptionsCbw`.
+public struct CopyBeforeWriteConfiguration: Sendable {
+    /// What fails when old data cannot be copied.
+    public enum OnError: String, Hashable, Sendable {
+        /// The guest's write; the point in time stays whole.
+        case breakGuestWrite = "break-guest-write"
+        /// The point in time, as a whole and for good; the guest's write goes on.
+        case breakSnapshot = "break-snapshot"
+    }
+
+    /// What the point in time covers; nil for everything.
+    public var bitmap: DirtyBitmap?
+    /// What fails when old data cannot be copied.
+    public var onError: OnError
+    /// After how many seconds a copy counts as failed; 0 for never.
+    public var timeout: UInt32
+    /// The least size of a cluster in bytes: a power of two, or 0.
+    public var minimumClusterSize: Int64
+
+    /// A configuration with its parts.
+    public init(
+        bitmap: DirtyBitmap? = nil, onError: OnError = .breakGuestWrite, timeout: UInt32 = 0,
+        minimumClusterSize: Int64 = 0
+    ) {
+        self.bitmap = bitmap
+        self.onError = onError
+        self.timeout = timeout
+        self.minimumClusterSize = minimumClusterSize
+    }
+}

@@ -1,0 +1,104 @@
+import BlockGraph
+import IOLoop
+
+/// The filter that keeps a point in time of the disk below it: before a cluster is written for the first time, its old
+/// data go to the target.
+///
+/// A guest write waits for the copies of its clusters, then for the snapshot reads of the same clusters that are reading
+/// the disk; for nothing else. A snapshot read waits for nobody. See `SnapshotState` for the states of a cluster.
+public final class CopyBeforeWriteDriver: SnapshotProvider {
+    /// The most that one copy moves, in bytes; a multiple of all cluster sizes up to it.
+    static let maximumCopy: Int64 = 1 << 20
+    /// How many copies of one guest request, or parts of one snapshot read, run at the same time.
+    static let concurrency = 16
+    /// The least size of a cluster in bytes.
+    static let defaultClusterSize: Int64 = 65536
+
+    /// The options that the filter works with.
+    public let configuration: CopyBeforeWriteConfiguration
+
+    let source: BlockChild
+    let target: BlockChild
+    let state: SnapshotState
+    /// Counts the copies that nobody waits for any more, since their time was up.
+    let background = RequestGate()
+    let sleep: @Sendable (Duration) async throws(Errno) -> Void
+
+    init(
+        configuration: CopyBeforeWriteConfiguration, source: BlockChild, target: BlockChild, state: SnapshotState,
+        sleep: @escaping @Sendable (Duration) async throws(Errno) -> Void
+    ) {
+        self.configuration = configuration
+        self.source = source
+        self.target = target
+        self.state = state
+        self.sleep = sleep
+    }
+
+    /// Opens the filter in a node above `source`, with `target` for the old data.
+    ///
+    /// - Parameter sleep: how to wait for `cbw-timeout`; tests give a clock of their own.
+    /// Errors: source and target differ in length; the cluster size or the bitmap is no good.
+    @GraphActor
+    public static func open(
+        _ configuration: CopyBeforeWriteConfiguration, in node: BlockNode, source: BlockNode, target: BlockNode,
+        sleep: @escaping @Sendable (Duration) async throws(Errno) -> Void = { (duration) async throws(Errno) in
+            try await IOLoop.sleep(for: duration)
+        }
+    ) throws(BlockError) -> CopyBeforeWriteDriver {
+        let sourceEdge = node.graph.attach(source, to: node, as: "file", role: [.filtered, .primary])
+        let targetEdge = node.graph.attach(target, to: node, as: "target", role: .data)
+        guard source.length == target.length else {
+            throw BlockError("Source and target image have different sizes")
+        }
+        let clusterSize = try clusterSize(configuration)
+        if let bitmap = configuration.bitmap, bitmap.length != source.length {
+            throw BlockError("Bitmap is incompatible with the size of the source")
+        }
+        let state = SnapshotState(length: source.length, clusterSize: clusterSize, covering: configuration.bitmap)
+        for bitmap in [state.copy, state.done, state.access] { node.bitmaps.insert(bitmap) }
+        return CopyBeforeWriteDriver(
+            configuration: configuration, source: sourceEdge, target: targetEdge, state: state, sleep: sleep)
+    }
+
+    private static func clusterSize(_ configuration: CopyBeforeWriteConfiguration) throws(BlockError) -> Int64 {
+        let minimum = configuration.minimumClusterSize
+        guard minimum >= 0, minimum & (minimum - 1) == 0 || minimum == 0 else {
+            throw BlockError("min-cluster-size needs to be a power of 2")
+        }
+        return max(minimum, defaultClusterSize)
+    }
+
+    public var driverName: String { "copy-before-write" }
+    public var length: Int64 { source.node.length }
+    public var limits: BlockLimits { source.node.driver.limits }
+    public var supportedWriteFlags: WriteFlags { [.forceUnitAccess, .unchanged] }
+    public var supportedZeroFlags: WriteFlags { [.forceUnitAccess, .mayUnmap, .noFallback, .unchanged] }
+    public var filteredChild: BlockChild? { source }
+    public var snapshotLength: Int64 { state.length }
+
+    // MARK: Control
+
+    @GraphActor public func filename(of node: BlockNode) -> String { source.node.driver.filename(of: source.node) }
+
+    @GraphActor public func permissions(
+        on child: BlockChild, of node: BlockNode, wanted: PermissionPair
+    ) -> PermissionPair {
+        if child === target {
+            // The snapshot reader trusts what is there, so that nobody else may write.
+            return PermissionPair(used: [.consistentRead, .write], shared: [.consistentRead, .writeUnchanged])
+        }
+        // A filter without parents does not see writes that pass it by: it is not in use yet.
+        guard !node.parents.isEmpty else { return PermissionPair() }
+        return PermissionPair(
+            used: wanted.used.union(.consistentRead), shared: wanted.shared.subtracting([.write, .resize]))
+    }
+
+    @GraphActor public func drainFinished() async { await background.waitUntilEmpty() }
+
+    @GraphActor public func resize(
+        to length: Int64, exact: Bool, preallocation: Preallocation
+    ) async throws(BlockError) {
+        try await source.node.resize(to: length, exact: exact, preallocation: preallocation)
+    }
+}

@@ -1,0 +1,163 @@
+import BlockGraph
+import Synchronization
+
+/// What a copy-before-write filter knows of its point in time, cluster by cluster. All changes are made in one step.
+///
+/// | state of a cluster | copy | access | done |
+/// |---|---|---|---|
+/// | untouched | set | set | |
+/// | being copied | | set | |
+/// | in the target | | set | set |
+/// | outside of the bitmap, or discarded | | | |
+///
+/// A cluster outside of the bitmap that was written has `done` set, too, which nobody reads.
+///
+/// Invariants: what is accessible and not done is unchanged in the source. A guest write begins only when all its clusters
+/// are done or inaccessible, and no snapshot read of the source overlaps them.
+final class SnapshotState: Sendable {
+    /// The clusters that a guest write must have copied first.
+    let copy: DirtyBitmap
+    /// The clusters that snapshot reads may see.
+    let access: DirtyBitmap
+    /// The clusters that lie in the target.
+    let done: DirtyBitmap
+    /// The size of a cluster in bytes.
+    let clusterSize: Int64
+    /// The length of the point in time in bytes.
+    let length: Int64
+
+    /// The copies under way.
+    let copies = RangeTracker()
+    /// The snapshot reads of the source under way.
+    let reads = RangeTracker()
+
+    /// Guards every step over more than one of the above; true once the point in time is broken.
+    private let isBroken = Mutex(false)
+
+    init(length: Int64, clusterSize: Int64, covering bitmap: DirtyBitmap?) {
+        self.length = length
+        self.clusterSize = clusterSize
+        func makeBitmap() -> DirtyBitmap {
+            DirtyBitmap(name: nil, length: length, granularity: clusterSize, recording: false)
+        }
+        (copy, done, access) = (makeBitmap(), makeBitmap(), makeBitmap())
+        let covered = bitmap?.snapshot()
+        for target in [copy, access] {
+            target.withBits { bits in
+                if let covered { bits.merge(covered) } else { bits.setAll() }
+            }
+        }
+    }
+
+    /// The clusters that a range touches, to the end of the point in time.
+    func clusters(touching range: ByteRange) -> ByteRange {
+        let wide = range.aligned(outwardTo: clusterSize)
+        return min(wide.lowerBound, length)..<min(wide.upperBound, length)
+    }
+
+    /// What a guest write has to do next.
+    enum WriteStep {
+        /// Copy these areas, under these tokens; then ask again.
+        case copy([(area: ByteRange, token: RangeTracker.Token)])
+        /// Wait for the copies of others in the range; then ask again.
+        case wait
+        /// Nothing: all is copied or out of the point in time.
+        case proceed
+    }
+
+    /// Claims the next areas of the clusters that must be copied before they are written: at most `count`, of at most
+    /// `limit` bytes each.
+    func nextStep(for clusters: ByteRange, count: Int, limit: Int64) -> WriteStep {
+        isBroken.withLock { isBroken in
+            guard !isBroken, !clusters.isEmpty else { return .proceed }
+            let claimed = copy.withBits { bits in
+                var areas: [ByteRange] = []
+                while areas.count < count, let area = bits.nextDirtyArea(
+                    from: clusters.lowerBound, to: clusters.upperBound, maxLength: limit)
+                {
+                    bits.reset(covering: area)
+                    areas.append(area)
+                }
+                return areas
+            }
+            if !claimed.isEmpty {
+                return .copy(claimed.compactMap { area in copies.tryBegin(area, exclusive: true).map { (area, $0) } })
+            }
+            guard let token = copies.tryBegin(clusters, exclusive: true) else { return .wait }
+            copies.end(token)
+            done.withBits { $0.set(clusters) }
+            return .proceed
+        }
+    }
+
+    /// Ends the copy of an area, which is in the target now, or else must be copied still.
+    func finishCopy(_ area: ByteRange, _ token: RangeTracker.Token, succeeded: Bool) {
+        isBroken.withLock { _ in
+            if succeeded {
+                done.withBits { $0.set(area) }
+            } else {
+                // What was discarded meanwhile must not come back.
+                let accessible = access.withBits { Array($0.dirtyAreas(in: area)) }
+                copy.withBits { bits in for part in accessible { bits.set(part) } }
+            }
+        }
+        copies.end(token)
+    }
+
+    /// Breaks the point in time for good.
+    func breakSnapshot() { isBroken.withLock { $0 = true } }
+
+    /// A part of a snapshot read: where its bytes are, and the token of a read of the source.
+    struct ReadPart: Sendable {
+        let range: ByteRange
+        let isInTarget: Bool
+        let token: RangeTracker.Token?
+    }
+
+    /// Cuts a snapshot read into parts by where the bytes are, and keeps guest writes away from those in the source.
+    /// Nil: a part is not accessible. Each part is to be given back with `finishRead`.
+    func beginRead(_ range: ByteRange) -> [ReadPart]? {
+        isBroken.withLock { isBroken in
+            guard !isBroken, access.withBits({ $0.isDirty(throughout: range) }) else { return nil }
+            var parts: [ReadPart] = []
+            var offset = range.lowerBound
+            while offset < range.upperBound {
+                let (isDone, length) = done.withBits { [offset] in $0.status(at: offset, upTo: range.upperBound) }
+                let part = offset..<offset + length
+                let token = isDone ? nil : reads.tryBegin(part, exclusive: false)
+                parts.append(ReadPart(range: part, isInTarget: isDone, token: token))
+                offset += length
+            }
+            return parts
+        }
+    }
+
+    /// Gives a part of a snapshot read back.
+    func finishRead(_ part: ReadPart) {
+        if let token = part.token { reads.end(token) }
+    }
+
+    /// Cuts a range at the first byte that is not accessible; nil where that is its first.
+    func accessiblePrefix(of range: ByteRange) -> ByteRange? {
+        isBroken.withLock { isBroken in
+            guard !isBroken else { return nil }
+            let end = access.withBits { $0.nextClean(in: range) } ?? range.upperBound
+            return end > range.lowerBound ? range.lowerBound..<end : nil
+        }
+    }
+
+    /// Takes whole clusters out of the point in time; the range of them.
+    func discard(_ range: ByteRange) -> ByteRange {
+        var inner = range.aligned(inwardTo: clusterSize)
+        if range.upperBound >= length {
+            let start = min(range.lowerBound.alignedUp(to: clusterSize), length)
+            inner = start..<length
+        }
+        guard !inner.isEmpty else { return inner }
+        isBroken.withLock { _ in
+            access.withBits { $0.reset(covering: inner) }
+            copy.withBits { $0.reset(covering: inner) }
+        }
+        return inner
+    }
+}

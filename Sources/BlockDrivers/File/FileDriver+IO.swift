@@ -1,0 +1,83 @@
+import BlockGraph
+import IOLoop
+import Synchronization
+
+extension FileDriver {
+    public func read(_ range: ByteRange, into buffer: IOBuffer) async throws(Errno) {
+        let count = try await file.readFully(into: buffer, at: Int(range.lowerBound))
+        if count < buffer.count { buffer[count..<buffer.count].fill(0) }
+    }
+
+    public func write(_ range: ByteRange, from buffer: IOBuffer, flags: WriteFlags) async throws(Errno) {
+        try await file.writeFully(from: buffer, at: Int(range.lowerBound))
+        noteEnd(range.upperBound)
+    }
+
+    public func flush() async throws(Errno) { try await file.fdatasync() }
+
+    /// Zeroes a range with fallocate(2): holes where deallocating is allowed, else allocated zeroes.
+    public func writeZeroes(_ range: ByteRange, flags: WriteFlags) async throws(Errno) {
+        if flags.contains(.mayUnmap), try await punchHole(range) { return try await extend(to: range.upperBound) }
+        guard !lacksZeroRange.load(ordering: .relaxed) else { throw .ENOTSUP }
+        do {
+            try await file.fallocate(.zeroRange, offset: Int(range.lowerBound), length: Int(range.length))
+            noteEnd(range.upperBound)
+        } catch .EOPNOTSUPP, .ENODEV, .ENOSYS, .EINVAL {
+            lacksZeroRange.store(true, ordering: .relaxed)
+            try await zeroByHole(range)
+        }
+    }
+
+    /// Zeroes where the file system knows no zero range (tmpfs): a hole, allocated again.
+    private func zeroByHole(_ range: ByteRange) async throws(Errno) {
+        guard configuration.kind == .file, try await punchHole(range) else { throw .ENOTSUP }
+        try await file.fallocate(.allocate, offset: Int(range.lowerBound), length: Int(range.length))
+        noteEnd(range.upperBound)
+    }
+
+    public func discard(_ range: ByteRange) async throws(Errno) {
+        guard try await punchHole(range) else { throw .ENOTSUP }
+    }
+
+    /// Punches a hole; false where the file system cannot.
+    private func punchHole(_ range: ByteRange) async throws(Errno) -> Bool {
+        guard !lacksPunchHole.load(ordering: .relaxed) else { return false }
+        do {
+            try await file.fallocate(.punchHole, offset: Int(range.lowerBound), length: Int(range.length))
+            return true
+        } catch .EOPNOTSUPP, .ENODEV, .ENOSYS {
+            lacksPunchHole.store(true, ordering: .relaxed)
+            return false
+        }
+    }
+
+    /// Makes the file reach to `end` where a hole was punched beyond its end.
+    private func extend(to end: Int64) async throws(Errno) {
+        guard end > length else { return }
+        try await file.ftruncate(to: Int(end))
+        noteEnd(end)
+    }
+
+    /// Data and holes as the file system tells them; everything is data where it cannot.
+    public func blockStatus(_ range: ByteRange, precision: BlockStatusPrecision) async throws(Errno) -> BlockStatus {
+        var status = BlockStatus(length: range.length, isData: true, isAllocated: true, hostOffset: range.lowerBound)
+        guard precision == .zeroes else { return status }
+        let start = Int(range.lowerBound)
+        do {
+            let data = try file.seekData(from: start)
+            if data > start {
+                status.isData = false
+                status.isZero = true
+                status.length = min(status.length, Int64(data - start))
+            } else {
+                status.length = min(status.length, max(1, Int64(try file.seekHole(from: start) - start)))
+            }
+        } catch .ENXIO {
+            status.isData = false
+            status.isZero = true
+        } catch {
+            return status
+        }
+        return status
+    }
+}

@@ -135,7 +135,7 @@ extension BlockDriver {
     @GraphActor public func start(in node: BlockNode) async throws(BlockError) {}
     @GraphActor public func resize(to length: Int64, exact: Bool, preallocation: Preallocation) async throws(BlockError)
     {
-        throw BlockError("Image format driver does not support resize", errno: .ENOTSUP)
+        throw BlockError("Image format driver does not support resize", kind: .generic, errno: .ENOTSUP)
     }
     @GraphActor public func permissions(
         on child: BlockChild, of node: BlockNode, wanted: PermissionPair

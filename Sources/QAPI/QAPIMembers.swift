@@ -40,16 +40,8 @@ public struct QAPIMembers {
 
     /// Throws "Parameter 'x' is unexpected" where a member was not asked for.
     public func finish() throws(QMPError) {
-        guard let index = visited.firstIndex(of: false) else { return }
-        let member = self.member(index)
-        let composite =
-            switch member.json {
-            case .object, .array: value.mode == .keyval
-            default: false
-            }
-        throw QMPError(
-            composite
-                ? "Parameters '\(member.fullName).*' are unexpected" : "Parameter '\(member.fullName)' is unexpected")
+        guard let index = UnexpectedOrder.first(of: object.map(\.name), visited: visited) else { return }
+        throw QMPError("Parameter '\(member(index).fullName)' is unexpected")
     }
 
     private mutating func existing(_ name: String) throws(QMPError) -> QAPIValue {

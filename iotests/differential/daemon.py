@@ -1,0 +1,117 @@
+"""A daemon under test and the QMP connections to it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+#: Longest wait for a reply, an event or an exit, in seconds. Nothing in a healthy run comes near it.
+PATIENCE = 20.0
+
+
+class Gone(Exception):
+    """The daemon closed the connection, or never opened it."""
+
+
+class Silence(Exception):
+    """No answer within the patience."""
+
+
+class Connection:
+    """One QMP client: splits the stream into lines, keeps the bytes of each message as they came."""
+
+    def __init__(self, path, process=None):
+        self.buffer = b""
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.socket.connect(path)
+                return
+            except (FileNotFoundError, ConnectionRefusedError) as error:
+                if process is not None and process.poll() is not None:
+                    raise Gone("the daemon exited before it listened") from error
+                if time.monotonic() > deadline:
+                    raise Silence(f"nothing listens on {path}") from error
+                time.sleep(0.005)
+
+    def send(self, data):
+        try:
+            self.socket.sendall(data)
+        except OSError as error:
+            raise Gone("the daemon closed the connection") from error
+
+    def receive(self, timeout=None):
+        """The next message: (line without its end, value)."""
+        self.socket.settimeout(PATIENCE if timeout is None else timeout)
+        while b"\n" not in self.buffer:
+            try:
+                more = self.socket.recv(1 << 16)
+            except socket.timeout as error:
+                raise Silence("no message") from error
+            except OSError as error:
+                raise Gone("the daemon closed the connection") from error
+            if not more:
+                raise Gone("the daemon closed the connection")
+            self.buffer += more
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        text = line.rstrip(b"\r").decode("utf-8", "backslashreplace")
+        return text, json.loads(text)
+
+    def close(self):
+        self.socket.close()
+
+
+class Daemon:
+    """A running daemon with a monitor on `<name>.qmp` of its directory."""
+
+    def __init__(self, program, directory, name, arguments):
+        self.path = os.path.join(directory, f"{name}.qmp")
+        self.output_path = os.path.join(directory, f".{name}.stdout")
+        self.error_path = os.path.join(directory, f".{name}.stderr")
+        monitor = ["--chardev", f"socket,id=qmp,path={self.path},server=on,wait=off", "--monitor", "chardev=qmp"]
+        with open(self.output_path, "wb") as output, open(self.error_path, "wb") as errors:
+            self.process = subprocess.Popen(
+                [program, *monitor, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                cwd=directory, start_new_session=True)
+
+    def wait(self, timeout=PATIENCE):
+        """The exit status in words, or None while it runs."""
+        try:
+            return describe_status(self.process.wait(timeout))
+        except subprocess.TimeoutExpired:
+            return None
+
+    def output(self):
+        """What it wrote so far: (stdout, stderr)."""
+        return read_text(self.output_path), read_text(self.error_path)
+
+    def kill(self):
+        """Ends it for good."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def read_text(path):
+    with open(path, encoding="utf-8", errors="backslashreplace") as file:
+        return file.read()
+
+
+def describe_status(code):
+    """An exit status as the transcripts show it."""
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
+
+
+def run_to_exit(program, arguments, directory, stdin, timeout=5.0):
+    """Runs the program until it ends: (status in words, stdout, stderr)."""
+    try:
+        done = subprocess.run(
+            [program, *arguments], input=stdin, cwd=directory, capture_output=True, timeout=timeout, check=False)
+        status, output, errors = describe_status(done.returncode), done.stdout, done.stderr
+    except subprocess.TimeoutExpired as expired:
+        status, output, errors = "still running", expired.stdout or b"", expired.stderr or b""
+    return status, output.decode("utf-8", "backslashreplace"), errors.decode("utf-8", "backslashreplace")

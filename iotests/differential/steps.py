@@ -1,0 +1,360 @@
+"""Runs the steps of a chain of cases against one program and writes down what came back.
+
+Directives (see also script.py):
+
+    @continue                   go on with the daemon of the case before
+    @args ARGUMENTS             further command-line arguments of the case's daemon (shell quoting)
+    @no-negotiate               leave the greeting and qmp_capabilities to the script
+    @daemon NAME ARGUMENTS      start another daemon and talk to it (the first one is called `main`)
+    @connect NAME PATH          open a further QMP connection at a socket and talk through it; shows the greeting
+    @use NAME                   go back to a daemon or connection
+    @disconnect                 close the connection in use
+
+    @file NAME SIZE [OFFSET:LENGTH:BYTE ...]    create a file, filled with patterns
+    @mkdir NAME, @symlink TARGET NAME, @chmod MODE NAME, @remove NAME, @exists NAME, @size NAME, @bytes NAME OFFSET LENGTH
+    @write NAME TEXT            create a file holding the text (Python escapes)
+
+    @send TEXT                  send raw bytes (Python escapes), wait for nothing
+    @sync                       send a probe; show all that arrives up to its answer
+    @wire                       show the next reply byte for byte: order of members, separators
+    @event NAME                 wait until such an event has arrived
+    @hold-events                events are only shown by @event, not where they arrive
+    @shape                      show only the types in the next reply
+    @pick MEMBER ...            of each element of the next reply's list (or of its object), show only these members
+    @only VALUE ...             of the next reply's list show only elements whose `name` is one of these
+    @names VALUE ...            the same, showing nothing but the names
+    @optional                   the next reply is not shown, only that it came
+
+    @nbd-info [EXPORT [CONTEXT ...]], @nbd-list, @nbd-contexts EXPORT [QUERY ...]
+    @nbd NAME EXPORT [CONTEXT ...]              open a connection for I/O
+    @nbd-read NAME OFFSET LENGTH, @nbd-write NAME OFFSET LENGTH BYTE, @nbd-zero, @nbd-trim, @nbd-cache NAME OFFSET LENGTH
+    @nbd-status NAME OFFSET LENGTH, @nbd-flush NAME, @nbd-close NAME, @nbd-gone NAME
+    @nbd-address ADDRESS        where NBD connections go from here on: a path, or `port`
+
+    @input TEXT                 standard input of the next @run
+    @run ARGUMENTS              run the program to its end: status, stdout, stderr
+    @run-help ARGUMENTS         the same, but only the option names on stdout count
+    @signal NAME, @exit         send a signal to the daemon in use; await its end, show status and output
+    @stderr                     show what the daemon in use wrote so far
+    @pidfile NAME               whether the file holds the daemon's pid
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import tempfile
+
+import daemon
+import files
+import nbdsteps
+import normalise
+
+SYNC = "@sync"
+
+
+class Aborted(Exception):
+    """The rest of the case makes no sense."""
+
+
+class Runner(files.FileSteps, nbdsteps.NBDSteps):
+    """The state of a running chain: daemons, connections, directory, transcript."""
+
+    def __init__(self, program):
+        self.program = program
+        self.directory = tempfile.mkdtemp(prefix="cd-", dir="/tmp")
+        self.port = free_port()
+        self.normaliser = normalise.Normaliser(self.directory, program, self.port)
+        self.daemons, self.connections, self.nbd = {}, {}, {}
+        self.current = "main"
+        self.nbd_address = os.path.join(self.directory, "nbd.sock")
+        self.lines = []
+        self.begin_case()
+
+    def begin_case(self):
+        self.arguments, self.negotiates, self.holds_events = [], True, False
+        self.held, self.seen = [], []
+        self.view, self.stdin = [], b""
+
+    def run_case(self, case):
+        """The transcript of one case: a list of (step text, lines)."""
+        self.begin_case()
+        entries = []
+        for step in case.steps:
+            self.lines = []
+            try:
+                self.run_step(step)
+            except (daemon.Gone, daemon.Silence) as error:
+                self.lines.append(f"({error})")
+                self.report_exit(patience=2.0)
+            except Aborted as error:
+                self.lines.append(f"({error})")
+            except OSError as error:
+                self.lines.append(f"({error.strerror or error})")
+            entries.append((step.text, self.lines))
+        return entries
+
+    def finish(self):
+        """Ends everything; gives what daemons that died or complained left behind."""
+        self.lines = []
+        for name, each in self.daemons.items():
+            if each.process.poll() is None:
+                each.process.terminate()
+                if each.wait(5.0) is None:
+                    self.lines.append(f"({name} did not end on SIGTERM)")
+                    each.kill()
+            elif each.process.returncode not in (0, 1) and not getattr(each, "reported", False):
+                self.lines.append(f"({name} died: {daemon.describe_status(each.process.returncode)})")
+        for each in [*self.connections.values(), *self.nbd.values()]:
+            each.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return self.lines
+
+    # Plumbing
+
+    def expand(self, text):
+        return text.replace("$DIR", self.directory).replace("$PORT", str(self.port))
+
+    def run_step(self, step):
+        if step.is_command:
+            self.command(self.expand(step.text))
+            return
+        handler = getattr(self, "do_" + step.directive.replace("-", "_"), None)
+        if handler is None:
+            raise SystemExit(f"line {step.line}: unknown directive {step.text}")
+        handler(self.expand(step.argument))
+
+    def words(self, text, least=0):
+        found = shlex.split(text)
+        if len(found) < least:
+            raise SystemExit(f"too few words in directive: {text}")
+        return found
+
+    @property
+    def connection(self):
+        """The connection in use; starts the case's daemon when it is the first."""
+        if self.current not in self.connections:
+            if self.current in self.daemons:
+                raise daemon.Gone("no connection")
+            self.start("main", self.arguments)
+        return self.connections[self.current]
+
+    @property
+    def process(self):
+        """The daemon in use."""
+        if self.current not in self.daemons:
+            self.start("main", self.arguments)
+        return self.daemons[self.current]
+
+    def start(self, name, arguments):
+        self.daemons[name] = daemon.Daemon(self.program, self.directory, name, arguments)
+        self.current = name
+        self.connections[name] = daemon.Connection(self.daemons[name].path, self.daemons[name].process)
+        if self.negotiates:
+            self.connections[name].receive()
+            self.connections[name].send(b'{"execute": "qmp_capabilities"}')
+            self.connections[name].receive()
+
+    # Commands
+
+    def command(self, text):
+        connection = self.connection
+        connection.send(text.encode() + b"\n")
+        while True:
+            line, value = connection.receive()
+            if isinstance(value, dict) and "event" in value:
+                self.event(value)
+                continue
+            self.show_reply(line, value)
+            return
+
+    def event(self, value):
+        self.seen.append(value["event"])
+        if self.holds_events:
+            self.held.append(value)
+        else:
+            self.lines += normalise.render(self.normaliser.message(value))
+
+    def show_reply(self, line, value):
+        view, self.view = self.view, []
+        if "wire" in view:
+            self.lines.append(self.normaliser.text(line))
+            return
+        answer = value.get("return") if isinstance(value, dict) else None
+        if answer is not None:
+            if isinstance(answer, dict) and "edges" in answer and "nodes" in answer:
+                answer = normalise.graph(answer)
+            for each in view:
+                answer = each(answer) if callable(each) else answer
+            value = dict(value, **{"return": answer})
+        self.lines += normalise.render(self.normaliser.message(value))
+
+    def do_wire(self, _):
+        self.view = ["wire"]
+
+    def do_shape(self, _):
+        self.view.append(normalise.shape)
+
+    def do_pick(self, text):
+        wanted = self.words(text, 1)
+        self.view.append(lambda answer: [pick(each, wanted) for each in answer]
+                         if isinstance(answer, list) else pick(answer, wanted))
+
+    def do_only(self, text):
+        wanted = self.words(text, 1)
+        self.view.append(lambda answer: sorted(
+            (each for each in answer if each.get("name") in wanted), key=lambda each: each["name"]))
+
+    def do_names(self, text):
+        wanted = self.words(text, 1)
+        self.view.append(lambda answer: sorted(each["name"] for each in answer if each["name"] in wanted))
+
+    def do_optional(self, _):
+        self.view.append(lambda _: "(anything)")
+
+    def do_send(self, text):
+        self.connection.send(text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1"))
+
+    def do_sync(self, _):
+        self.connection.send(json.dumps({"execute": "query-version", "id": SYNC}).encode())
+        while True:
+            line, value = self.connection.receive()
+            if isinstance(value, dict) and value.get("id") == SYNC:
+                if "error" in value and value["error"]["class"] != "CommandNotFound":
+                    self.show_reply(line, value)
+                return
+            if isinstance(value, dict) and "event" in value:
+                self.event(value)
+            else:
+                view = list(self.view)
+                self.show_reply(line, value)
+                self.view = view
+
+    def do_event(self, text):
+        name = self.words(text, 1)[0]
+        while name not in self.seen:
+            _, value = self.connection.receive()
+            if "event" not in value:
+                raise Aborted(f"a reply nobody waits for: {json.dumps(value)}")
+            self.event(value)
+        self.seen.remove(name)
+        if self.holds_events:
+            found = next(each for each in self.held if each["event"] == name)
+            self.held.remove(found)
+            self.lines += normalise.render(self.normaliser.message(found))
+
+    def do_hold_events(self, _):
+        self.holds_events = True
+
+    # Daemons and connections
+
+    def do_continue(self, _):
+        pass
+
+    def do_args(self, text):
+        self.arguments += self.words(text)
+
+    def do_no_negotiate(self, _):
+        self.negotiates = False
+
+    def do_greeting(self, _):
+        self.lines += normalise.render(self.normaliser.message(self.connection.receive()[1]))
+
+    def do_start(self, _):
+        self.process.wait(0.0)
+
+    def do_daemon(self, text):
+        name, *arguments = self.words(text, 1)
+        self.start(name, arguments)
+
+    def do_connect(self, text):
+        name, path = self.words(text, 2)
+        self.process.wait(0.0)
+        self.connections[name] = daemon.Connection(os.path.join(self.directory, path))
+        self.current = name
+        self.do_greeting("")
+
+    def do_use(self, text):
+        self.current = self.words(text, 1)[0]
+
+    def do_disconnect(self, _):
+        self.connections.pop(self.current).close()
+
+    def do_reconnect(self, _):
+        self.connections[self.current] = daemon.Connection(self.process.path)
+        self.connections[self.current].receive()
+        self.connections[self.current].send(b'{"execute": "qmp_capabilities"}')
+        self.connections[self.current].receive()
+
+    def do_signal(self, text):
+        self.process.process.send_signal(getattr(signal, "SIG" + text))
+
+    def do_exit(self, _):
+        """Shows what still arrives, then how the daemon ended and what it wrote."""
+        if self.current in self.connections:
+            try:
+                while True:
+                    self.lines += normalise.render(self.normaliser.message(self.connection.receive()[1]))
+            except daemon.Gone:
+                pass
+        self.report_exit()
+
+    def report_exit(self, patience=daemon.PATIENCE):
+        if self.current not in self.daemons:
+            return
+        each = self.daemons[self.current]
+        status = each.wait(patience)
+        self.lines.append(status or "still running")
+        each.reported = status is not None
+        self.do_stderr("")
+
+    def do_stderr(self, _):
+        for name, text in zip(("stdout", "stderr"), self.process.output()):
+            self.lines += [f"{name}: {line}" for line in self.normaliser.program_text(text).splitlines()]
+
+    def do_pidfile(self, text):
+        path = os.path.join(self.directory, text)
+        content = daemon.read_text(path)
+        self.lines.append(re.sub(rf"\b{self.process.process.pid}\b", "PID", json.dumps(content)))
+
+    # Runs
+
+    def do_input(self, text):
+        self.stdin = text.encode().decode("unicode_escape").encode("latin-1")
+
+    def run(self, text):
+        stdin, self.stdin = self.stdin, b""
+        return daemon.run_to_exit(self.program, self.words(text), self.directory, stdin)
+
+    def do_run(self, text):
+        status, output, errors = self.run(text)
+        self.lines.append(status)
+        for name, each in (("stdout", output), ("stderr", errors)):
+            for line in self.normaliser.program_text(each).splitlines():
+                self.lines.append(f"{name}: {self.output_line(line)}")
+
+    def output_line(self, line):
+        """A QMP line on stdout is shown as a message."""
+        try:
+            return json.dumps(self.normaliser.message(json.loads(line)), sort_keys=True)
+        except ValueError:
+            return line
+
+    def do_run_help(self, text):
+        status, output, errors = self.run(text)
+        self.lines.append(status)
+        self.lines.append("options: " + " ".join(sorted(set(re.findall(r"(?m)^ +(?:-\w, )?(--[a-z][a-z-]*)", output)))))
+        self.lines += [f"stderr: {line}" for line in self.normaliser.program_text(errors).splitlines()]
+
+
+def pick(value, wanted):
+    return {name: value[name] for name in wanted if name in value}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

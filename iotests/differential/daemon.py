@@ -72,6 +72,8 @@ class Daemon:
         self.path = os.path.join(directory, f"{name}.qmp")
         self.output_path = os.path.join(directory, f".{name}.stdout")
         self.error_path = os.path.join(directory, f".{name}.stderr")
+        #: Whether its end has been shown.
+        self.reported = False
         monitor = ["--chardev", f"socket,id=qmp,path={self.path},server=on,wait=off", "--monitor", "chardev=qmp"]
         with open(self.output_path, "wb") as output, open(self.error_path, "wb") as errors:
             self.process = subprocess.Popen(
@@ -106,7 +108,7 @@ def describe_status(code):
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
 
 
-def run_to_exit(program, arguments, directory, stdin, timeout=5.0):
+def run_to_exit(program, arguments, directory, stdin, timeout=PATIENCE):
     """Runs the program until it ends: (status in words, stdout, stderr)."""
     try:
         done = subprocess.run(
@@ -115,3 +117,14 @@ def run_to_exit(program, arguments, directory, stdin, timeout=5.0):
     except subprocess.TimeoutExpired as expired:
         status, output, errors = "still running", expired.stdout or b"", expired.stderr or b""
     return status, output.decode("utf-8", "backslashreplace"), errors.decode("utf-8", "backslashreplace")
+
+
+def end_background(pid_path, directory):
+    """Ends a daemon of this directory that went into the background and is still there."""
+    try:
+        pid = int(read_text(pid_path))
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            if directory in file.read():
+                os.kill(pid, signal.SIGKILL)
+    except (OSError, ValueError):
+        pass

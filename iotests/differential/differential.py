@@ -31,8 +31,9 @@ def main():
     if not groups:
         sys.exit("no case matches")
     failures = []
-    reference = hold(options.reference, groups, options.jobs) if options.reference else None
+    reference = hold(options.reference, groups, options.jobs, is_reference=True) if options.reference else None
     if options.record:
+        warn_of_failures(reference)
         record(cases, reference, complete=not options.filter)
     elif reference:
         failures += compare_recordings(reference)
@@ -73,10 +74,10 @@ def reference_of_environment():
     return os.path.join(path, "qemu-storage-daemon") if path and os.path.isdir(path) else path or None
 
 
-def hold(path, groups, jobs):
+def hold(path, groups, jobs, is_reference):
     """Runs all groups against a program: {case key: [(step text, lines)]}."""
     def hold_one(group):
-        runner = steps.Runner(path)
+        runner = steps.Runner(path, is_reference)
         found = {}
         try:
             for case in group:
@@ -118,6 +119,14 @@ def record(cases, transcripts, complete):
                 path.unlink()
 
 
+def warn_of_failures(transcripts):
+    """A script that does not get through with the reference is usually wrong."""
+    for key, entries in transcripts.items():
+        for index, (text, lines) in enumerate(entries):
+            if any(line.startswith("(") for line in lines):
+                print(f"{key} [{index}] {text}: {lines[0]}", file=sys.stderr)
+
+
 def compare_recordings(reference):
     """The live reference against its recordings."""
     recorded = recordings_of(reference)
@@ -136,7 +145,7 @@ def recordings_of(transcripts):
 def compare_subject(options, groups, expected):
     """The subject against what is expected, apart from the differences that are meant."""
     known = golden.KnownDifferences(HERE / "known-differences.json")
-    answers = hold(options.subject, groups, options.jobs)
+    answers = hold(options.subject, groups, options.jobs, is_reference=False)
     failures = []
     for key, entries in answers.items():
         found = differences(expected.get(key), entries)

@@ -23,7 +23,7 @@ Directives (see also script.py):
     @pick MEMBER ...            of each element of the next reply's list (or of its object), show only these members
     @only VALUE ...             of the next reply's list show only elements whose `name` is one of these
     @names VALUE ...            the same, showing nothing but the names
-    @optional                   the next reply is not shown, only that it came
+    @survive COMMAND            a command that ends the reference: not sent there; from the subject any reply will do
 
     @nbd-info [EXPORT [CONTEXT ...]], @nbd-list, @nbd-contexts EXPORT [QUERY ...]
     @nbd NAME EXPORT [CONTEXT ...]              open a connection for I/O
@@ -33,8 +33,12 @@ Directives (see also script.py):
 
     @input TEXT                 standard input of the next @run
     @run ARGUMENTS              run the program to its end: status, stdout, stderr
+    @run-on ARGUMENTS           the same for a program that is meant to run on: it is ended after a second
     @run-help ARGUMENTS         the same, but only the option names on stdout count
+    @run-shape ARGUMENTS        the same, but only whether there is output
+    @run-lines WORD ... -- ARGUMENTS    the same, but only lines equal to one of the words
     @signal NAME, @exit         send a signal to the daemon in use; await its end, show status and output
+    @start, @reconnect, @closed start the case's daemon; connect anew; await the end of the connection
     @stderr                     show what the daemon in use wrote so far
     @pidfile NAME               whether the file holds the daemon's pid
 """
@@ -63,8 +67,9 @@ class Aborted(Exception):
 class Runner(files.FileSteps, nbdsteps.NBDSteps):
     """The state of a running chain: daemons, connections, directory, transcript."""
 
-    def __init__(self, program):
+    def __init__(self, program, is_reference):
         self.program = program
+        self.is_reference = is_reference
         self.directory = tempfile.mkdtemp(prefix="cd-", dir="/tmp")
         self.port = free_port()
         self.normaliser = normalise.Normaliser(self.directory, program, self.port)
@@ -106,10 +111,11 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
                 if each.wait(5.0) is None:
                     self.lines.append(f"({name} did not end on SIGTERM)")
                     each.kill()
-            elif each.process.returncode not in (0, 1) and not getattr(each, "reported", False):
+            elif each.process.returncode not in (0, 1) and not each.reported:
                 self.lines.append(f"({name} died: {daemon.describe_status(each.process.returncode)})")
         for each in [*self.connections.values(), *self.nbd.values()]:
             each.close()
+        daemon.end_background(os.path.join(self.directory, "pid"), self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
         return self.lines
 
@@ -212,8 +218,10 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
         wanted = self.words(text, 1)
         self.view.append(lambda answer: sorted(each["name"] for each in answer if each["name"] in wanted))
 
-    def do_optional(self, _):
-        self.view.append(lambda _: "(anything)")
+    def do_survive(self, text):
+        if not self.is_reference:
+            self.command(text)
+        self.lines = ["survives"]
 
     def do_send(self, text):
         self.connection.send(text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1"))
@@ -272,7 +280,6 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
 
     def do_connect(self, text):
         name, path = self.words(text, 2)
-        self.process.wait(0.0)
         self.connections[name] = daemon.Connection(os.path.join(self.directory, path))
         self.current = name
         self.do_greeting("")
@@ -282,6 +289,14 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
 
     def do_disconnect(self, _):
         self.connections.pop(self.current).close()
+
+    def do_closed(self, _):
+        """Shows what still arrives until the daemon closes the connection."""
+        try:
+            while True:
+                self.lines += normalise.render(self.normaliser.message(self.connection.receive()[1]))
+        except daemon.Gone:
+            self.lines.append("closed")
 
     def do_reconnect(self, _):
         self.connections[self.current] = daemon.Connection(self.process.path)
@@ -295,17 +310,15 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
     def do_exit(self, _):
         """Shows what still arrives, then how the daemon ended and what it wrote."""
         if self.current in self.connections:
-            try:
-                while True:
-                    self.lines += normalise.render(self.normaliser.message(self.connection.receive()[1]))
-            except daemon.Gone:
-                pass
+            self.do_closed("")
         self.report_exit()
 
     def report_exit(self, patience=daemon.PATIENCE):
         if self.current not in self.daemons:
             return
         each = self.daemons[self.current]
+        if each.reported:
+            return
         status = each.wait(patience)
         self.lines.append(status or "still running")
         each.reported = status is not None
@@ -325,16 +338,19 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
     def do_input(self, text):
         self.stdin = text.encode().decode("unicode_escape").encode("latin-1")
 
-    def run(self, text):
+    def run(self, text, timeout=daemon.PATIENCE):
         stdin, self.stdin = self.stdin, b""
-        return daemon.run_to_exit(self.program, self.words(text), self.directory, stdin)
+        return daemon.run_to_exit(self.program, self.words(text), self.directory, stdin, timeout)
 
-    def do_run(self, text):
-        status, output, errors = self.run(text)
+    def do_run(self, text, timeout=daemon.PATIENCE):
+        status, output, errors = self.run(text, timeout)
         self.lines.append(status)
         for name, each in (("stdout", output), ("stderr", errors)):
             for line in self.normaliser.program_text(each).splitlines():
                 self.lines.append(f"{name}: {self.output_line(line)}")
+
+    def do_run_on(self, text):
+        self.do_run(text, timeout=1.0)
 
     def output_line(self, line):
         """A QMP line on stdout is shown as a message."""
@@ -342,6 +358,18 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
             return json.dumps(self.normaliser.message(json.loads(line)), sort_keys=True)
         except ValueError:
             return line
+
+    def do_run_shape(self, text):
+        status, output, errors = self.run(text)
+        self.lines.append(f"{status}, {bool(output)} output, {bool(errors)} errors")
+
+    def do_run_lines(self, text):
+        """Only those of the wanted words that are a line of their own count."""
+        wanted, arguments = text.split(" -- ", 1)
+        status, output, errors = self.run(arguments)
+        found = {line.strip() for line in output.splitlines()}
+        self.lines += [status, " ".join(word for word in self.words(wanted) if word in found)]
+        self.lines += [f"stderr: {line}" for line in self.normaliser.program_text(errors).splitlines()]
 
     def do_run_help(self, text):
         status, output, errors = self.run(text)

@@ -159,7 +159,10 @@ class Client:
                 return error, extents if command == CMD_STATUS else bytes(data)
 
     def disconnect(self):
+        """Says goodbye and waits for the server to close."""
         self.socket.sendall(struct.pack(">IHHQQI", REQUEST_MAGIC, 0, CMD_DISC, 0, 0, 0))
+        while self.socket.recv(1 << 16):
+            pass
         self.close()
 
     def close(self):

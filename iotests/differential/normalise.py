@@ -17,6 +17,7 @@ class Normaliser:
         self.program = os.path.basename(program)
         self.port = str(port)
         self.nodes = {}
+        self.keeps_order = False
 
     def text(self, text):
         """Any text: an error message, a line of output."""
@@ -53,7 +54,7 @@ class Normaliser:
             return [self.value(each) for each in value]
         if isinstance(value, str):
             # Node options travel inside a text as JSON, in no particular order of members.
-            if value.startswith("json:"):
+            if value.startswith("json:") and not self.keeps_order:
                 try:
                     return "json:" + json.dumps(self.value(json.loads(value[5:])), sort_keys=True)
                 except ValueError:

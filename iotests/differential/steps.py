@@ -17,6 +17,7 @@ Directives (see also script.py):
     @send TEXT                  send raw bytes (Python escapes), wait for nothing
     @sync                       send a probe; show all that arrives up to its answer
     @wire                       show the next reply byte for byte: order of members, separators
+    @wire-part                  keep the order of members in the JSON filenames of the next reply
     @event NAME                 wait until such an event has arrived
     @hold-events                events are only shown by @event, not where they arrive
     @shape                      show only the types in the next reply
@@ -197,9 +198,14 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
                 answer = each(answer) if callable(each) else answer
             value = dict(value, **{"return": answer})
         self.lines += normalise.render(self.normaliser.message(value))
+        self.normaliser.keeps_order = False
 
     def do_wire(self, _):
         self.view = ["wire"]
+
+    def do_wire_part(self, _):
+        """Filenames in JSON keep the order of their members in the next reply."""
+        self.normaliser.keeps_order = True
 
     def do_shape(self, _):
         self.view.append(normalise.shape)

@@ -24,6 +24,7 @@ Directives (see also script.py):
     @pick MEMBER ...            of each element of the next reply's list (or of its object), show only these members
     @only VALUE ...             of the next reply's list show only elements whose `name` is one of these
     @names VALUE ...            the same, showing nothing but the names
+    @schema NAME [VARIANT ...]  what query-qmp-schema says of a command or event; of unions only these variants
     @survive COMMAND            a command that ends the reference: not sent there; from the subject any reply will do
 
     @nbd-info [EXPORT [CONTEXT ...]], @nbd-list, @nbd-contexts EXPORT [QUERY ...]
@@ -55,6 +56,7 @@ import tempfile
 
 import daemon
 import files
+import introspection
 import nbdsteps
 import normalise
 
@@ -77,6 +79,7 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
         self.daemons, self.connections, self.nbd = {}, {}, {}
         self.current = "main"
         self.nbd_address = os.path.join(self.directory, "nbd.sock")
+        self.schema = None
         self.lines = []
         self.begin_case()
 
@@ -223,6 +226,14 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
     def do_names(self, text):
         wanted = self.words(text, 1)
         self.view.append(lambda answer: sorted(each["name"] for each in answer if each["name"] in wanted))
+
+    def do_schema(self, text):
+        """Asks once per case chain; other steps do not change the answer."""
+        if self.schema is None:
+            self.connection.send(b'{"execute": "query-qmp-schema"}')
+            self.schema = introspection.Introspection(self.connection.receive()[1]["return"])
+        name, *variants = self.words(text, 1)
+        self.lines += self.schema.describe(name, variants)
 
     def do_survive(self, text):
         if not self.is_reference:

@@ -68,7 +68,7 @@ class Connection:
 class Daemon:
     """A running daemon with a monitor on `<name>.qmp` of its directory."""
 
-    def __init__(self, program, directory, name, arguments):
+    def __init__(self, program, directory, name, arguments, inherited=()):
         self.path = os.path.join(directory, f"{name}.qmp")
         self.output_path = os.path.join(directory, f".{name}.stdout")
         self.error_path = os.path.join(directory, f".{name}.stderr")
@@ -78,7 +78,7 @@ class Daemon:
         with open(self.output_path, "wb") as output, open(self.error_path, "wb") as errors:
             self.process = subprocess.Popen(
                 [program, *monitor, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
-                cwd=directory, start_new_session=True)
+                cwd=directory, start_new_session=True, pass_fds=inherited)
 
     def wait(self, timeout=PATIENCE):
         """The exit status in words, or None while it runs."""

@@ -1,6 +1,9 @@
 """Directives that make, change and look at files of the case's directory."""
 
 import os
+import time
+
+from daemon import PATIENCE
 
 
 class FileSteps:
@@ -39,6 +42,13 @@ class FileSteps:
 
     def do_exists(self, text):
         self.lines.append("yes" if os.path.lexists(self.path(text)) else "no")
+
+    def do_await_gone(self, text):
+        """Waits until somebody removes the file."""
+        deadline = time.monotonic() + PATIENCE
+        while os.path.lexists(self.path(text)) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        self.lines.append("still there" if os.path.lexists(self.path(text)) else "gone")
 
     def do_mode(self, text):
         self.lines.append(oct(os.stat(self.path(text)).st_mode))

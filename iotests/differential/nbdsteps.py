@@ -45,6 +45,26 @@ class NBDSteps:
         export, *queries = self.words(text, 1)
         self.negotiate(lambda client: self.lines.extend(client.meta(nbd.OPT_LIST_META, export, queries)))
 
+    def do_nbd_options(self, text):
+        """Sends options as they are, all on one connection: NUMBER or NUMBER:PAYLOAD (Python escapes)."""
+        try:
+            client = nbd.Client(self.nbd_address, PATIENCE)
+        except (nbd.NBDError, OSError) as error:
+            self.lines.append(f"nbd: {error}")
+            return
+        for word in text.split():
+            number, _, payload = word.partition(":")
+            replies = []
+            try:
+                sent = payload.encode().decode("unicode_escape").encode("latin-1")
+                for kind, data in client.option(int(number), sent):
+                    replies.append({1: "ACK", 2: "SERVER", 3: "INFO", 4: "META_CONTEXT"}.get(kind, str(kind))
+                                   + (f"({len(data)})" if data else ""))
+            except (nbd.NBDError, OSError) as error:
+                replies.append(self.normaliser.text(str(error)))
+            self.lines.append(f"{number}: " + ", ".join(replies))
+        client.close()
+
     def do_nbd(self, text):
         name, export, *queries = self.words(text, 2)
         try:

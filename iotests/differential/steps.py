@@ -4,6 +4,7 @@ Directives (see also script.py):
 
     @continue                   go on with the daemon of the case before
     @args ARGUMENTS             further command-line arguments of the case's daemon (shell quoting)
+    @listen-fd PATH             a listening Unix socket that the daemon inherits; `$FD` is its number
     @no-negotiate               leave the greeting and qmp_capabilities to the script
     @daemon NAME ARGUMENTS      start another daemon and talk to it (the first one is called `main`)
     @connect NAME PATH          open a further QMP connection at a socket and talk through it; shows the greeting
@@ -11,7 +12,8 @@ Directives (see also script.py):
     @disconnect                 close the connection in use
 
     @file NAME SIZE [OFFSET:LENGTH:BYTE ...]    create a file, filled with patterns
-    @mkdir NAME, @symlink TARGET NAME, @chmod MODE NAME, @remove NAME, @exists NAME, @size NAME, @bytes NAME OFFSET LENGTH
+    @mkdir NAME, @symlink TARGET NAME, @chmod MODE NAME, @remove NAME, @exists NAME, @await-gone NAME, @mode NAME,
+    @size NAME, @bytes NAME OFFSET LENGTH
     @write NAME TEXT            create a file holding the text (Python escapes)
 
     @send TEXT                  send raw bytes (Python escapes), wait for nothing
@@ -22,12 +24,14 @@ Directives (see also script.py):
     @hold-events                events are only shown by @event, not where they arrive
     @shape                      show only the types in the next reply
     @pick MEMBER ...            of each element of the next reply's list (or of its object), show only these members
+    @sorted                     show the next reply's list by name: its order means nothing
     @only VALUE ...             of the next reply's list show only elements whose `name` is one of these
     @names VALUE ...            the same, showing nothing but the names
     @schema NAME [VARIANT ...]  what query-qmp-schema says of a command or event; of unions only these variants
     @survive COMMAND            a command that ends the reference: not sent there; from the subject any reply will do
 
     @nbd-info [EXPORT [CONTEXT ...]], @nbd-list, @nbd-contexts EXPORT [QUERY ...]
+    @nbd-options NUMBER[:PAYLOAD] ...           raw options, payload with Python escapes
     @nbd NAME EXPORT [CONTEXT ...]              open a connection for I/O
     @nbd-read NAME OFFSET LENGTH, @nbd-write NAME OFFSET LENGTH BYTE, @nbd-zero, @nbd-trim, @nbd-cache NAME OFFSET LENGTH
     @nbd-status NAME OFFSET LENGTH, @nbd-flush NAME, @nbd-close NAME, @nbd-gone NAME
@@ -59,6 +63,7 @@ import files
 import introspection
 import nbdsteps
 import normalise
+import runs
 
 SYNC = "@sync"
 
@@ -67,7 +72,7 @@ class Aborted(Exception):
     """The rest of the case makes no sense."""
 
 
-class Runner(files.FileSteps, nbdsteps.NBDSteps):
+class Runner(files.FileSteps, nbdsteps.NBDSteps, runs.RunSteps):
     """The state of a running chain: daemons, connections, directory, transcript."""
 
     def __init__(self, program, is_reference):
@@ -80,12 +85,13 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
         self.current = "main"
         self.nbd_address = os.path.join(self.directory, "nbd.sock")
         self.schema = None
+        self.inherited = []
         self.lines = []
         self.begin_case()
 
     def begin_case(self):
         self.arguments, self.negotiates, self.holds_events = [], True, False
-        self.held, self.seen = [], []
+        self.held, self.seen = [], {}
         self.view, self.stdin = [], b""
 
     def run_case(self, case):
@@ -113,8 +119,10 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
             if each.process.poll() is None:
                 each.process.terminate()
                 if each.wait(5.0) is None:
-                    self.lines.append(f"({name} did not end on SIGTERM)")
                     each.kill()
+                    # The reference itself hangs now and then.
+                    if not self.is_reference:
+                        self.lines.append(f"({name} did not end on SIGTERM)")
             elif each.process.returncode not in (0, 1) and not each.reported:
                 self.lines.append(f"({name} died: {daemon.describe_status(each.process.returncode)})")
         for each in [*self.connections.values(), *self.nbd.values()]:
@@ -126,7 +134,8 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
     # Plumbing
 
     def expand(self, text):
-        return text.replace("$DIR", self.directory).replace("$PORT", str(self.port))
+        text = text.replace("$DIR", self.directory).replace("$PORT", str(self.port))
+        return text.replace("$FD", str(self.inherited[-1].fileno())) if self.inherited else text
 
     def run_step(self, step):
         if step.is_command:
@@ -160,7 +169,10 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
         return self.daemons[self.current]
 
     def start(self, name, arguments):
-        self.daemons[name] = daemon.Daemon(self.program, self.directory, name, arguments)
+        self.daemons[name] = daemon.Daemon(
+            self.program, self.directory, name, arguments, [each.fileno() for each in self.inherited])
+        while self.inherited:
+            self.inherited.pop().close()
         self.current = name
         self.connections[name] = daemon.Connection(self.daemons[name].path, self.daemons[name].process)
         if self.negotiates:
@@ -182,7 +194,7 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
             return
 
     def event(self, value):
-        self.seen.append(value["event"])
+        self.seen.setdefault(self.current, []).append(value["event"])
         if self.holds_events:
             self.held.append(value)
         else:
@@ -223,6 +235,9 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
         self.view.append(lambda answer: sorted(
             (each for each in answer if each.get("name") in wanted), key=lambda each: each["name"]))
 
+    def do_sorted(self, _):
+        self.view.append(lambda answer: sorted(answer, key=lambda each: each["name"]))
+
     def do_names(self, text):
         wanted = self.words(text, 1)
         self.view.append(lambda answer: sorted(each["name"] for each in answer if each["name"] in wanted))
@@ -260,12 +275,13 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
 
     def do_event(self, text):
         name = self.words(text, 1)[0]
-        while name not in self.seen:
+        seen = self.seen.setdefault(self.current, [])
+        while name not in seen:
             _, value = self.connection.receive()
             if "event" not in value:
                 raise Aborted(f"a reply nobody waits for: {json.dumps(value)}")
             self.event(value)
-        self.seen.remove(name)
+        seen.remove(name)
         if self.holds_events:
             found = next(each for each in self.held if each["event"] == name)
             self.held.remove(found)
@@ -287,6 +303,13 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
 
     def do_greeting(self, _):
         self.lines += normalise.render(self.normaliser.message(self.connection.receive()[1]))
+
+    def do_listen_fd(self, text):
+        """A listening socket that the case's daemon inherits: `$FD` in its arguments."""
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(os.path.join(self.directory, text))
+        listener.listen()
+        self.inherited.append(listener)
 
     def do_start(self, _):
         self.process.wait(0.0)
@@ -349,50 +372,6 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps):
         path = os.path.join(self.directory, text)
         content = daemon.read_text(path)
         self.lines.append(re.sub(rf"\b{self.process.process.pid}\b", "PID", json.dumps(content)))
-
-    # Runs
-
-    def do_input(self, text):
-        self.stdin = text.encode().decode("unicode_escape").encode("latin-1")
-
-    def run(self, text, timeout=daemon.PATIENCE):
-        stdin, self.stdin = self.stdin, b""
-        return daemon.run_to_exit(self.program, self.words(text), self.directory, stdin, timeout)
-
-    def do_run(self, text, timeout=daemon.PATIENCE):
-        status, output, errors = self.run(text, timeout)
-        self.lines.append(status)
-        for name, each in (("stdout", output), ("stderr", errors)):
-            for line in self.normaliser.program_text(each).splitlines():
-                self.lines.append(f"{name}: {self.output_line(line)}")
-
-    def do_run_on(self, text):
-        self.do_run(text, timeout=1.0)
-
-    def output_line(self, line):
-        """A QMP line on stdout is shown as a message."""
-        try:
-            return json.dumps(self.normaliser.message(json.loads(line)), sort_keys=True)
-        except ValueError:
-            return line
-
-    def do_run_shape(self, text):
-        status, output, errors = self.run(text)
-        self.lines.append(f"{status}, {bool(output)} output, {bool(errors)} errors")
-
-    def do_run_lines(self, text):
-        """Only those of the wanted words that are a line of their own count."""
-        wanted, arguments = text.split(" -- ", 1)
-        status, output, errors = self.run(arguments)
-        found = {line.strip() for line in output.splitlines()}
-        self.lines += [status, " ".join(word for word in self.words(wanted) if word in found)]
-        self.lines += [f"stderr: {line}" for line in self.normaliser.program_text(errors).splitlines()]
-
-    def do_run_help(self, text):
-        status, output, errors = self.run(text)
-        self.lines.append(status)
-        self.lines.append("options: " + " ".join(sorted(set(re.findall(r"(?m)^ +(?:-\w, )?(--[a-z][a-z-]*)", output)))))
-        self.lines += [f"stderr: {line}" for line in self.normaliser.program_text(errors).splitlines()]
 
 
 def pick(value, wanted):

@@ -12,6 +12,7 @@ extension IOLoop {
     func perform(_ prepare: (Entry) -> Void) async -> Int32 {
         assert(isCurrent, "an operation on another loop's ring")
         return await withUnsafeContinuation { continuation in
+            assert(isCurrent, "an operation on another loop's ring")
             let entry = nextEntry()
             prepare(entry)
             entry.pointee.user_data = UserData.value(of: continuation)
@@ -20,12 +21,19 @@ extension IOLoop {
     }
 
     /// Runs one operation that ends with `-ECANCELED` when the task is cancelled before it completes.
+    ///
+    /// The handler's closure captures `isolation`, since one that does not would leave the caller's actor for the
+    /// global executor.
     @inline(__always)
-    func performCancellable(_ prepare: (Entry, UnsafeMutablePointer<OperationSlots.Slot>) -> Void) async -> Int32 {
+    func performCancellable(
+        isolation: isolated (any Actor)? = #isolation,
+        _ prepare: (Entry, UnsafeMutablePointer<OperationSlots.Slot>) -> Void
+    ) async -> Int32 {
         assert(isCurrent, "an operation on another loop's ring")
         let token = slots.take()
         return await withTaskCancellationHandler {
-            await withUnsafeContinuation { continuation in
+            _ = isolation
+            return await withUnsafeContinuation { continuation in
                 start(token, continuation, prepare)
             }
         } onCancel: {
@@ -38,6 +46,7 @@ extension IOLoop {
         _ token: UInt64, _ continuation: UnsafeContinuation<Int32, Never>,
         _ prepare: (Entry, UnsafeMutablePointer<OperationSlots.Slot>) -> Void
     ) {
+        assert(isCurrent, "an operation on another loop's ring")
         guard let slot = slots.find(token) else { preconditionFailure("an operation's slot was given back early") }
         if Task.isCancelled {
             // The handler may have run before there was anything to cancel.

@@ -1,4 +1,5 @@
 import IOLoop
+import Synchronization
 import Testing
 
 extension FileDescriptor {
@@ -46,5 +47,18 @@ func expectErrno(
         Issue.record("nothing was thrown", sourceLocation: location)
     } catch {
         #expect(error == expected, sourceLocation: location)
+    }
+}
+
+/// A value that the closures of several tasks share.
+final class Shared<Value: Sendable>: Sendable {
+    private let mutex: Mutex<Value>
+
+    init(_ value: Value) {
+        mutex = Mutex(value)
+    }
+
+    func withLock<Result: Sendable>(_ body: (inout Value) -> Result) -> Result {
+        mutex.withLock { value in body(&value) }
     }
 }

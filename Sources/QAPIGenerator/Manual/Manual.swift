@@ -47,7 +47,7 @@ public struct Manual {
         case .command(let command): text += describe(command)
         case .event(let event): text += describe(event.data)
         }
-        for feature in definition.features { text += "\n" + note(feature) + "\n" }
+        for feature in definition.features { text += "\n" + paragraphs(note(feature)) }
         return text
     }
 
@@ -63,12 +63,12 @@ public struct Manual {
     private func describe(_ command: CommandDefinition) -> String {
         var text = describe(command.data)
         if let returns = command.returns {
-            text += "\nReturns \(spelling(returns))"
-            text += command.returnsDoc.isEmpty ? ".\n" : ": \(command.returnsDoc)\n"
+            let doc = command.returnsDoc.isEmpty ? "." : ": \(command.returnsDoc)"
+            text += "\n" + paragraphs("Returns \(spelling(returns))\(doc)")
         }
         if !command.errors.isEmpty {
             text += "\nErrors:\n\n"
-            for error in command.errors { text += "- \(error)\n" }
+            for error in command.errors { text += "- " + wrap(error, width: 118).joined(separator: "\n  ") + "\n" }
         }
         return text
     }

@@ -53,8 +53,8 @@ extension SwiftEmitter {
     private func emitCase(_ command: CommandDefinition, to writer: inout SwiftWriter) {
         writer.line("case \"\(command.name)\":")
         let type = command.argumentsType
-        let assignment = type == nil ? "_" : "decoded"
-        writer.line("    let \(assignment) = try \(type ?? "QMPNoArguments")(decoding: arguments)")
+        let assignment = type == nil ? "_" : "let decoded"
+        writer.line("    \(assignment) = try \(type ?? "QMPNoArguments")(decoding: arguments)")
         let call = "try await handler.\(command.methodName)(\(type == nil ? "" : "decoded"))"
         writer.line(command.returns == nil ? "    \(call)" : "    return \(call).encode()")
         if command.returns == nil { writer.line("    return .object(JSONObject())") }

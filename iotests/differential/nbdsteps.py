@@ -89,6 +89,7 @@ class NBDSteps:
             error, result = self.nbd[name].request(command, offset, length, flags, payload)
         except (nbd.NBDError, OSError) as failure:
             self.lines.append(f"nbd: {failure}")
+            self.nbd.pop(name).close()
             return None, words, None
         if error != "OK":
             self.lines.append(f"nbd: {error}")
@@ -146,12 +147,18 @@ class NBDSteps:
 
     def do_nbd_close(self, text):
         if text in self.nbd:
-            self.nbd.pop(text).disconnect()
+            try:
+                self.nbd.pop(text).disconnect()
+            except OSError as error:
+                self.lines.append(f"nbd: {error}")
 
     def do_nbd_gone(self, text):
         """Whether the server closes the connection."""
+        if text not in self.nbd:
+            self.lines.append("nbd: no such connection")
+            return
         try:
             self.nbd[text].receive(1)
             self.lines.append("more data")
-        except nbd.NBDError as error:
+        except (nbd.NBDError, OSError) as error:
             self.lines.append(str(error))

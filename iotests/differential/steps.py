@@ -102,9 +102,13 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps, runs.RunSteps):
             self.lines = []
             try:
                 self.run_step(step)
-            except (daemon.Gone, daemon.Silence) as error:
+            except daemon.Gone as error:
                 self.lines.append(f"({error})")
                 self.report_exit(patience=2.0)
+            except daemon.Silence as error:
+                # Nothing more is to be had from it, and each further step would wait as long.
+                self.lines.append(f"({error})")
+                self.give_up()
             except Aborted as error:
                 self.lines.append(f"({error})")
             except OSError as error:
@@ -326,9 +330,12 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps, runs.RunSteps):
 
     def do_use(self, text):
         self.current = self.words(text, 1)[0]
+        if self.current not in self.connections and self.current not in self.daemons:
+            raise Aborted(f"no connection {self.current}")
 
     def do_disconnect(self, _):
-        self.connections.pop(self.current).close()
+        self.connection.close()
+        self.connections.pop(self.current)
 
     def do_closed(self, _):
         """Shows what still arrives until the daemon closes the connection."""
@@ -352,6 +359,13 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps, runs.RunSteps):
         if self.current in self.connections:
             self.do_closed("")
         self.report_exit()
+
+    def give_up(self):
+        if self.current in self.connections:
+            self.connections.pop(self.current).close()
+        if self.current in self.daemons:
+            self.daemons[self.current].kill()
+            self.daemons[self.current].reported = True
 
     def report_exit(self, patience=daemon.PATIENCE):
         if self.current not in self.daemons:

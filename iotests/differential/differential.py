@@ -5,7 +5,8 @@
     differential.py --reference PROGRAM --record
 
 With a reference (or $REFERENCE_QEMU, its directory or the program) both run live, and the recordings in golden/ are
-checked against the live reference; without one the subject is compared with the recordings. Differences that are meant
+checked against the live reference; without one the subject is compared with the recordings. With --random COUNT the
+conversations are made up (and the seed printed, to repeat them with --seed). Differences that are meant
 are listed in known-differences.json. The last line reads `N passed, N failed`; the exit status is 0 when none failed.
 """
 
@@ -16,6 +17,7 @@ import os
 import pathlib
 import sys
 
+import generate
 import golden
 import script
 import steps
@@ -26,13 +28,17 @@ HERE = pathlib.Path(__file__).resolve().parent
 def main():
     options = parse_options()
     cases = [case for path in sorted((HERE / "scripts").glob("*.qmp")) for case in script.parse(path)]
+    if options.random:
+        cases = generate.cases(options.random, options.seed)
     groups = [group for group in script.chains(cases)
               if any(options.filter in case.key for case in group)]
     if not groups:
         sys.exit("no case matches")
     failures = []
     reference = hold(options.reference, groups, options.jobs, is_reference=True) if options.reference else None
-    if options.record:
+    if options.random:
+        print(f"seed {options.seed}")
+    elif options.record:
         warn_of_failures(reference)
         record(cases, reference, complete=not options.filter)
     elif reference:
@@ -49,6 +55,9 @@ def parse_options():
     parser.add_argument("--record", action="store_true", help="write the reference's answers into golden/")
     parser.add_argument("--filter", default="", help="run only cases whose script/name contains this")
     parser.add_argument("--table", type=pathlib.Path, help="check that this document gives each listed reason")
+    parser.add_argument("--random", type=int, default=0, metavar="COUNT",
+                        help="instead of the scripts hold this many random conversations with both")
+    parser.add_argument("--seed", default=None, help="repeat the conversations of this seed")
     parser.add_argument("--jobs", type=int, default=4, help="how many cases run at once")
     parser.add_argument("-v", action="store_true", dest="verbose", help="name each case, show listed differences")
     options = parser.parse_args()
@@ -56,6 +65,9 @@ def parse_options():
     options.subject = program(options.subject)
     if options.record and not options.reference:
         parser.error("--record needs --reference")
+    if options.random and (not options.reference or not options.subject or options.record):
+        parser.error("--random needs --reference and --subject, and records nothing")
+    options.seed = options.seed or str(int.from_bytes(os.urandom(4), "big"))
     if not options.reference and not options.subject:
         parser.error("nothing to run: give --subject, --reference or both")
     return options
@@ -149,6 +161,8 @@ def compare_subject(options, groups, expected):
     failures = []
     for key, entries in answers.items():
         found = differences(expected.get(key), entries)
+        if options.random:
+            found = [each for each in found if each[0] < end_of(expected[key])]
         meant = [each for each in found if known.accepts(key, each[0])]
         unmeant = [each for each in found if each not in meant]
         if unmeant:
@@ -174,6 +188,12 @@ def differences(expected, entries):
         if left != right:
             found.append((index, right[0], left[1], right[1]))
     return found
+
+
+def end_of(entries):
+    """The step at which the daemon was gone, in a conversation that nobody has looked through."""
+    return next((index for index, (_, lines) in enumerate(entries) if "(the daemon closed the connection)" in lines),
+                len(entries))
 
 
 def report(key, found, kind):

@@ -75,10 +75,13 @@ extension IOLoop {
 /// Returns or throws what `body` does; throws `ETIMEDOUT` when `body` throws after its time was over. Always waits for
 /// `body` to end, so `body` must react to cancellation, as all of `IOLoop`'s waiting operations do.
 public func withTimeout<Value: Sendable>(
-    _ limit: Duration, _ body: @escaping @Sendable () async throws -> Value
+    _ limit: Duration, isolation: isolated (any Actor)? = #isolation,
+    _ body: @escaping @Sendable () async throws -> Value
 ) async throws -> Value {
     let loop = IOLoop.required
     let outcome = await withTaskGroup(of: TimeoutEvent<Value>.self) { group in
+        // Captured so that the closure stays on the caller's actor.
+        _ = isolation
         group.addTask(executorPreference: loop) {
             do {
                 return .ended(.success(try await body()))

@@ -43,13 +43,17 @@ public final class WaitQueue: Sendable {
     }
 
     /// As `wait(unless:)`, and throws `ECANCELED` when the task is or gets cancelled while it waits.
-    public func waitCancellable(unless condition: () -> Bool) async throws(Errno) {
+    public func waitCancellable(
+        isolation: isolated (any Actor)? = #isolation, unless condition: () -> Bool
+    ) async throws(Errno) {
         let id = state.withLock { state in
             state.nextID += 1
             return state.nextID
         }
         let notified = await withTaskCancellationHandler {
-            await withUnsafeContinuation { continuation in
+            // Captured so that the closure, and `condition` with it, stays on the caller's actor.
+            _ = isolation
+            return await withUnsafeContinuation { continuation in
                 enter(continuation, isCancellable: true, id: id, unless: condition)
             }
         } onCancel: {
@@ -60,7 +64,9 @@ public final class WaitQueue: Sendable {
     }
 
     /// As `wait(until:)`, and throws `ECANCELED` when the task is or gets cancelled while it waits.
-    public func waitCancellable(until condition: () -> Bool) async throws(Errno) {
+    public func waitCancellable(
+        isolation: isolated (any Actor)? = #isolation, until condition: () -> Bool
+    ) async throws(Errno) {
         var holds = false
         while !holds {
             try await waitCancellable(unless: {

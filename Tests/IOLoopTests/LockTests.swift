@@ -109,6 +109,32 @@ import Testing
         }
     }
 
+    @Test func `conditions run on the caller's actor`() async throws {
+        startMainLoop()
+        try await Task { @GraphActor in
+            let queue = WaitQueue()
+            var turns = 0
+            let condition = {
+                #expect(IOLoop.current === IOLoop.main)
+                turns += 1
+                return turns % 3 == 0
+            }
+            for _ in 0..<3 {
+                let notifier = Task { @GraphActor in
+                    for _ in 0..<4 {
+                        while queue.waiterCount == 0 && !Task.isCancelled { await Task.yield() }
+                        queue.notifyAll()
+                    }
+                }
+                try await queue.waitCancellable(until: condition)
+                await queue.wait(until: condition)
+                notifier.cancel()
+                await notifier.value
+            }
+            #expect(turns == 18)
+        }.value
+    }
+
     @Test func `cancelled waiters leave while others notify`() async throws {
         let queue = WaitQueue()
         try await onSeveralLoops(3) { loop in

@@ -31,9 +31,10 @@ class RunSteps:
         line = re.sub(r'^( +"(?:major|minor|micro)": )\d+', r"\1N", line)
         line = re.sub(r'^( +"package": ).*?(,?)$', r"\1TEXT\2", line)
         try:
-            return json.dumps(self.normaliser.message(json.loads(line)), sort_keys=True)
+            value = json.loads(line)
         except ValueError:
             return line
+        return json.dumps(self.normaliser.message(value), sort_keys=True) if isinstance(value, dict) else line
 
     def do_run_shape(self, text):
         status, output, errors = self.run(text)

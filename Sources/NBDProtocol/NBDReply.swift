@@ -9,7 +9,7 @@ public struct NBDReplyEncoder: Sendable, Hashable {
     /// The most bytes that a header takes, with an offset or a hole.
     public static let maximumHeaderSize = NBD.extendedReplySize + 12
     /// Longest text that an error reply carries; longer texts are cut.
-    public static let maximumMessage = 512
+    public static let maximumMessage = 400
     /// The most bytes of an error reply.
     public static let maximumErrorSize = NBD.extendedReplySize + 6 + maximumMessage
 

@@ -15,6 +15,11 @@ public struct NBDRefusal: Error, Sendable, Hashable {
     }
 }
 
+extension NBDRefusal {
+    /// The refusal of a block status request whose payload has the wrong length or wrong ids.
+    public static let invalidStatusPayload = NBDRefusal(.invalid, "CMD_BLOCK_STATUS payload not valid")
+}
+
 extension NBDRequest {
     /// Checks this request against what was negotiated, in the order in which QEMU's server checks.
     ///
@@ -52,7 +57,7 @@ extension NBDRequest {
     public func narrowed(
         by payload: RawSpan, session: NBDSession
     ) throws(NBDRefusal) -> (request: NBDRequest, contexts: [NBDMetaContext]) {
-        let invalid = NBDRefusal(.invalid, "CMD_BLOCK_STATUS payload not valid")
+        let invalid = NBDRefusal.invalidStatusPayload
         guard Self.canNarrow(payloadLength: UInt64(payload.byteCount), session) else { throw invalid }
         var contexts: [NBDMetaContext] = []
         for offset in stride(from: 8, to: payload.byteCount, by: 4) {

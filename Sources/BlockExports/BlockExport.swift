@@ -1,0 +1,26 @@
+import IOLoop
+
+/// A node that is offered to clients outside of the daemon.
+@GraphActor
+public protocol BlockExport: AnyObject, Sendable {
+    /// The export's id, unique among all exports.
+    var id: String { get }
+    /// The kind of the export in QMP: "nbd".
+    var typeName: String { get }
+    /// The name of the exported node.
+    var nodeName: String { get }
+    /// Whether the export is going away.
+    var isShuttingDown: Bool { get }
+    /// Whether clients use the export now.
+    var hasClients: Bool { get }
+    /// Disconnects the clients, waits until their requests under way have come back, and lets go of the node.
+    func shutDown() async
+}
+
+/// How to treat clients of an export that is to be removed.
+public enum BlockExportRemoveMode: String, Sendable {
+    /// Keep the export if there are clients.
+    case safe
+    /// Disconnect the clients.
+    case hard
+}

@@ -1,1 +1,0 @@
-// The BlockExports module: see docs/architecture.md.

@@ -1,0 +1,87 @@
+import BlockGraph
+import IOLoop
+import NBDProtocol
+
+/// A node that NBD clients may read and, if the export is writable, write.
+///
+/// Made by ``NBDServer/export(_:in:)``. The size that clients see is the node's when the export was made.
+public final class NBDExport: BlockExport {
+    /// The export's id, unique among all exports.
+    public let id: String
+    /// What clients are told.
+    public let info: NBDExportInfo
+
+    let backend: BlockBackend
+    let bitmaps: [DirtyBitmap]
+
+    private let graph: BlockGraph
+    private let loops: [IOLoop]
+    private let onShutDown: @GraphActor (NBDExport) -> Void
+    @GraphActor private var nextLoop = 0
+    @GraphActor private var connections: [ObjectIdentifier: NBDConnection] = [:]
+    @GraphActor private var waiters: [UnsafeContinuation<Void, Never>] = []
+    @GraphActor private var isGone = false
+
+    /// Whether the export is going away.
+    @GraphActor public private(set) var isShuttingDown = false
+
+    @GraphActor
+    init(
+        id: String, info: NBDExportInfo, backend: BlockBackend, bitmaps: [DirtyBitmap], loops: [IOLoop],
+        onShutDown: @escaping @GraphActor (NBDExport) -> Void
+    ) {
+        self.id = id
+        self.info = info
+        self.backend = backend
+        self.bitmaps = bitmaps
+        self.graph = backend.graph
+        self.loops = loops.isEmpty ? [.main] : loops
+        self.onShutDown = onShutDown
+        for bitmap in bitmaps { bitmap.isBusy = true }
+    }
+
+    /// "nbd"
+    @GraphActor public var typeName: String { "nbd" }
+    /// The name of the exported node.
+    @GraphActor public var nodeName: String { isGone ? "" : backend.node.name }
+    /// Whether clients are connected to the export.
+    @GraphActor public var hasClients: Bool { !connections.isEmpty }
+    /// How many clients are connected to the export.
+    @GraphActor public var clientCount: Int { connections.count }
+
+    /// The loop for the next connection.
+    @GraphActor func takeLoop() -> IOLoop {
+        defer { nextLoop = (nextLoop + 1) % loops.count }
+        return loops[nextLoop]
+    }
+
+    @GraphActor func add(_ connection: NBDConnection) {
+        connections[ObjectIdentifier(connection)] = connection
+    }
+
+    @GraphActor func remove(_ connection: NBDConnection) {
+        connections[ObjectIdentifier(connection)] = nil
+        wakeIfIdle()
+    }
+
+    /// Disconnects the clients, waits until their requests under way have come back, and lets go of the node.
+    @GraphActor public func shutDown() async {
+        isShuttingDown = true
+        for connection in connections.values { connection.disconnect() }
+        while !connections.isEmpty {
+            await withUnsafeContinuation { waiters.append($0) }
+        }
+        guard !isGone else { return }
+        isGone = true
+        for bitmap in bitmaps { bitmap.isBusy = false }
+        onShutDown(self)
+        await graph.detach(backend)
+    }
+
+    @GraphActor private func wakeIfIdle() {
+        guard connections.isEmpty else { return }
+        let woken = waiters
+        waiters = []
+        for waiter in woken { waiter.resume() }
+    }
+}

@@ -87,6 +87,9 @@ let package = Package(
         .target(
             name: "StorageTestSupport", dependencies: ["IOLoop"], path: "Tests/StorageTestSupport",
             swiftSettings: settings),
+        .target(
+            name: "BlockTestSupport", dependencies: ["BlockGraph", "IOLoop"], path: "Tests/BlockTestSupport",
+            swiftSettings: settings),
         tests("JSON", resources: [.copy("Fixtures")]),
         tests("IOLoop", ["CLinuxShims"]),
         tests("QMPProtocol", ["JSON", "QAPI"], resources: [.copy("Fixtures")]),
@@ -94,8 +97,8 @@ let package = Package(
         tests("QAPI", ["JSON"]),
         tests("QAPIGenerator", ["JSON"]),
         tests("QMPSchema", ["QAPI", "JSON"]),
-        tests("BlockGraph", ["IOLoop"]),
-        tests("BlockDrivers", ["BlockGraph", "IOLoop", "QMPSchema", "QAPI", "JSON"]),
+        tests("BlockGraph", ["BlockTestSupport", "IOLoop"]),
+        tests("BlockDrivers", ["BlockGraph", "BlockTestSupport", "IOLoop", "QMPSchema", "QAPI", "JSON"]),
         tests("IOCommands", ["BlockGraph", "IOLoop"]),
         tests("BlockExports", ["BlockGraph", "BlockDrivers", "IOLoop", "NBDProtocol"]),
         tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol"]),

@@ -23,9 +23,15 @@ extension CopyBeforeWriteDriver {
         try await source.node.discard(range)
     }
 
+    /// Flushes both children. A target that cannot be flushed fails what `on-cbw-error` says.
     public func flush() async throws(Errno) {
         try await source.node.flush()
-        try await target.node.flush()
+        do {
+            try await target.node.flush()
+        } catch {
+            guard configuration.onError == .breakSnapshot else { throw error }
+            state.breakSnapshot()
+        }
     }
 
     public func blockStatus(_ range: ByteRange, precision: BlockStatusPrecision) async throws(Errno) -> BlockStatus {
@@ -34,14 +40,14 @@ extension CopyBeforeWriteDriver {
 
     /// Sees to it that the range may be overwritten: its old data are in the target, or nobody wants them any more, and
     /// nobody is reading them. Errors: the copy failed, and guest writes are what is to break then.
-    private func copyBeforeWrite(_ range: ByteRange) async throws(Errno) {
+    func copyBeforeWrite(_ range: ByteRange) async throws(Errno) {
         let clusters = state.clusters(touching: range)
         guard !clusters.isEmpty else { return }
         do {
-            if configuration.timeout == 0 {
-                try await copyClusters(clusters)
-            } else {
-                try await copyClustersInTime(clusters)
+            switch nextStep(for: clusters) {
+            case .proceed: break
+            case let step where configuration.timeout == 0: try await copyClusters(clusters, from: step)
+            case let step: try await copyClustersInTime(clusters, from: step)
             }
         } catch {
             guard configuration.onError == .breakSnapshot else { throw error }
@@ -50,30 +56,35 @@ extension CopyBeforeWriteDriver {
         await state.reads.waitUntilFree(clusters)
     }
 
-    /// Copies what must be copied of the clusters, and waits for what others copy.
-    private func copyClusters(_ clusters: ByteRange) async throws(Errno) {
+    private func nextStep(for clusters: ByteRange) -> SnapshotState.WriteStep {
+        state.nextStep(for: clusters, count: Self.concurrency, limit: Self.maximumCopy)
+    }
+
+    /// Copies what must be copied of the clusters, and waits for what others copy, beginning with a step taken already.
+    private func copyClusters(_ clusters: ByteRange, from first: SnapshotState.WriteStep) async throws(Errno) {
+        var step = first
         while true {
-            switch state.nextStep(for: clusters, count: Self.concurrency, limit: Self.maximumCopy) {
+            switch step {
             case .proceed: return
             case .wait: await state.copies.waitUntilFree(clusters)
             case .copy(let areas):
-                try await concurrently(
-                    areas.map { ClaimedArea(area: $0.area, token: $0.token) }, limit: Self.concurrency
-                ) {
-                    (claimed) async throws(Errno) in
+                try await concurrently(areas, limit: Self.concurrency) { (claimed) async throws(Errno) in
                     try await self.copy(claimed)
                 }
             }
+            step = nextStep(for: clusters)
         }
     }
 
     /// Copies, but waits no longer than `cbw-timeout`. A copy that takes longer goes on by itself. ETIMEDOUT: time is up.
-    private func copyClustersInTime(_ clusters: ByteRange) async throws(Errno) {
+    private func copyClustersInTime(
+        _ clusters: ByteRange, from first: SnapshotState.WriteStep
+    ) async throws(Errno) {
         let race = Race()
         await background.enter()
-        let work = Task(executorPreference: IOLoop.required) {
+        _ = Task(executorPreference: IOLoop.required) {
             var result: Errno?
-            do throws(Errno) { try await self.copyClusters(clusters) } catch { result = error }
+            do throws(Errno) { try await self.copyClusters(clusters, from: first) } catch { result = error }
             race.finish(with: result)
             self.background.leave()
         }
@@ -83,30 +94,29 @@ extension CopyBeforeWriteDriver {
         }
         let result = await race.result()
         timer.cancel()
-        _ = work
         if let result { throw result }
     }
 
     /// Copies one area from the source to the target; holes stay holes.
-    private func copy(_ claimed: ClaimedArea) async throws(Errno) {
+    private func copy(_ claimed: SnapshotState.ClaimedArea) async throws(Errno) {
         var succeeded = false
         defer { state.finishCopy(claimed.area, claimed.token, succeeded: succeeded) }
-        let buffer = BufferPool.shared.take(count: Int(claimed.area.length))
-        defer { BufferPool.shared.give(buffer) }
-        try await source.node.read(claimed.area, into: buffer)
-        if buffer.isZero {
-            try await target.node.writeZeroes(claimed.area, flags: .mayUnmap)
-        } else {
-            try await target.node.write(claimed.area, from: buffer)
-        }
+        await copySlots.wait()
+        defer { copySlots.signal() }
+        for piece in claimed.area.pieces(ofAtMost: Self.maximumCopy) { try await copy(piece) }
         succeeded = true
     }
-}
 
-/// An area that one guest write has taken upon itself to copy.
-private struct ClaimedArea: Sendable {
-    let area: ByteRange
-    let token: RangeTracker.Token
+    private func copy(_ piece: ByteRange) async throws(Errno) {
+        let buffer = BufferPool.shared.take(count: Int(piece.length))
+        defer { BufferPool.shared.give(buffer) }
+        try await source.node.read(piece, into: buffer)
+        if buffer.isZero {
+            try await target.node.writeZeroes(piece, flags: .mayUnmap)
+        } else {
+            try await target.node.write(piece, from: buffer)
+        }
+    }
 }
 
 /// Waits for the first of several results.

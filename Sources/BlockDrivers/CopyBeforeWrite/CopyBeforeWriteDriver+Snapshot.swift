@@ -30,8 +30,9 @@ extension CopyBeforeWriteDriver {
     public func discardSnapshot(_ range: ByteRange) async throws(Errno) {
         let clusters = state.discard(range)
         guard !clusters.isEmpty else { return }
-        // A copy under way would fill again what is about to be freed.
+        // A copy under way would fill again what is about to be freed, and a read under way would see it go.
         await state.copies.waitUntilFree(clusters)
+        await state.targetReads.waitUntilFree(clusters)
         try await target.node.discard(clusters)
     }
 }

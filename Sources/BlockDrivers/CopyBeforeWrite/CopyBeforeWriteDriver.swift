@@ -7,8 +7,10 @@ import IOLoop
 /// A guest write waits for the copies of its clusters, then for the snapshot reads of the same clusters that are reading
 /// the disk; for nothing else. A snapshot read waits for nobody. See `SnapshotState` for the states of a cluster.
 public final class CopyBeforeWriteDriver: SnapshotProvider {
-    /// The most that one copy moves, in bytes; a multiple of all cluster sizes up to it.
+    /// The most that one copy moves at a time, in bytes: a power of two.
     static let maximumCopy: Int64 = 1 << 20
+    /// How many copies may be under way in all: what bounds the memory that they take.
+    static let maximumCopies = 64
     /// How many copies of one guest request, or parts of one snapshot read, run at the same time.
     static let concurrency = 16
     /// The least size of a cluster in bytes.
@@ -22,6 +24,8 @@ public final class CopyBeforeWriteDriver: SnapshotProvider {
     let state: SnapshotState
     /// Counts the copies that nobody waits for any more, since their time was up.
     let background = RequestGate()
+    /// The copies that may begin still.
+    let copySlots = AsyncSemaphore(maximumCopies)
     let sleep: @Sendable (Duration) async throws(Errno) -> Void
 
     init(
@@ -96,9 +100,17 @@ public final class CopyBeforeWriteDriver: SnapshotProvider {
 
     @GraphActor public func drainFinished() async { await background.waitUntilEmpty() }
 
+    /// Changes the length of the disk. The point in time keeps its own: what is cut off is copied first.
     @GraphActor public func resize(
         to length: Int64, exact: Bool, preallocation: Preallocation
     ) async throws(BlockError) {
+        if length < source.node.length {
+            do {
+                try await copyBeforeWrite(length..<source.node.length)
+            } catch {
+                throw BlockError("Could not copy what is to be cut off", errno: error)
+            }
+        }
         try await source.node.resize(to: length, exact: exact, preallocation: preallocation)
     }
 }

@@ -28,8 +28,10 @@ final class SnapshotState: Sendable {
 
     /// The copies under way.
     let copies = RangeTracker()
-    /// The snapshot reads of the source under way.
+    /// The snapshot reads of the source under way, for which guest writes wait.
     let reads = RangeTracker()
+    /// The snapshot reads of the target under way, for which discards of the target wait.
+    let targetReads = RangeTracker()
 
     /// Guards every step over more than one of the above; true once the point in time is broken.
     private let isBroken = Mutex(false)
@@ -55,10 +57,16 @@ final class SnapshotState: Sendable {
         return min(wide.lowerBound, length)..<min(wide.upperBound, length)
     }
 
+    /// An area that one guest write has taken upon itself to copy. It is to be given back with `finishCopy`.
+    struct ClaimedArea: Sendable {
+        let area: ByteRange
+        let token: RangeTracker.Token
+    }
+
     /// What a guest write has to do next.
-    enum WriteStep {
+    enum WriteStep: Sendable {
         /// Copy these areas, under these tokens; then ask again.
-        case copy([(area: ByteRange, token: RangeTracker.Token)])
+        case copy([ClaimedArea])
         /// Wait for the copies of others in the range; then ask again.
         case wait
         /// Nothing: all is copied or out of the point in time.
@@ -66,14 +74,17 @@ final class SnapshotState: Sendable {
     }
 
     /// Claims the next areas of the clusters that must be copied before they are written: at most `count`, of at most
-    /// `limit` bytes each.
+    /// `limit` bytes each, but of one cluster at least.
     func nextStep(for clusters: ByteRange, count: Int, limit: Int64) -> WriteStep {
         isBroken.withLock { isBroken in
             guard !isBroken, !clusters.isEmpty else { return .proceed }
+            // A part of a cluster cannot be claimed.
+            let limit = max(limit, clusterSize)
             let claimed = copy.withBits { bits in
                 var areas: [ByteRange] = []
-                while areas.count < count, let area = bits.nextDirtyArea(
-                    from: clusters.lowerBound, to: clusters.upperBound, maxLength: limit)
+                while areas.count < count,
+                    let area = bits.nextDirtyArea(
+                        from: clusters.lowerBound, to: clusters.upperBound, maxLength: limit)
                 {
                     bits.reset(covering: area)
                     areas.append(area)
@@ -81,7 +92,13 @@ final class SnapshotState: Sendable {
                 return areas
             }
             if !claimed.isEmpty {
-                return .copy(claimed.compactMap { area in copies.tryBegin(area, exclusive: true).map { (area, $0) } })
+                return .copy(
+                    claimed.map { area in
+                        guard let token = copies.tryBegin(area, exclusive: true) else {
+                            preconditionFailure("a cluster is to be copied while it is being copied")
+                        }
+                        return ClaimedArea(area: area, token: token)
+                    })
             }
             guard let token = copies.tryBegin(clusters, exclusive: true) else { return .wait }
             copies.end(token)
@@ -90,9 +107,11 @@ final class SnapshotState: Sendable {
         }
     }
 
-    /// Ends the copy of an area, which is in the target now, or else must be copied still.
+    /// Ends the copy of an area, which is in the target now, or else must be copied still. The bits and the token change
+    /// in one step: who finds an area that must be copied finds no copy of it under way.
     func finishCopy(_ area: ByteRange, _ token: RangeTracker.Token, succeeded: Bool) {
         isBroken.withLock { _ in
+            defer { copies.end(token) }
             if succeeded {
                 done.withBits { $0.set(area) }
             } else {
@@ -101,30 +120,31 @@ final class SnapshotState: Sendable {
                 copy.withBits { bits in for part in accessible { bits.set(part) } }
             }
         }
-        copies.end(token)
     }
 
     /// Breaks the point in time for good.
     func breakSnapshot() { isBroken.withLock { $0 = true } }
 
-    /// A part of a snapshot read: where its bytes are, and the token of a read of the source.
+    /// A part of a snapshot read: where its bytes are, and the token of the read there.
     struct ReadPart: Sendable {
         let range: ByteRange
         let isInTarget: Bool
         let token: RangeTracker.Token?
     }
 
-    /// Cuts a snapshot read into parts by where the bytes are, and keeps guest writes away from those in the source.
-    /// Nil: a part is not accessible. Each part is to be given back with `finishRead`.
+    /// Cuts a snapshot read into parts by where the bytes are, and keeps guest writes away from those in the source, and
+    /// discards from those in the target. Nil: a part is not accessible. Each part is to be given back with `finishRead`.
     func beginRead(_ range: ByteRange) -> [ReadPart]? {
         isBroken.withLock { isBroken in
-            guard !isBroken, access.withBits({ $0.isDirty(throughout: range) }) else { return nil }
+            guard !isBroken, range.lowerBound >= 0, range.upperBound <= length,
+                access.withBits({ $0.isDirty(throughout: range) })
+            else { return nil }
             var parts: [ReadPart] = []
             var offset = range.lowerBound
             while offset < range.upperBound {
                 let (isDone, length) = done.withBits { [offset] in $0.status(at: offset, upTo: range.upperBound) }
                 let part = offset..<offset + length
-                let token = isDone ? nil : reads.tryBegin(part, exclusive: false)
+                let token = (isDone ? targetReads : reads).tryBegin(part, exclusive: false)
                 parts.append(ReadPart(range: part, isInTarget: isDone, token: token))
                 offset += length
             }
@@ -134,7 +154,7 @@ final class SnapshotState: Sendable {
 
     /// Gives a part of a snapshot read back.
     func finishRead(_ part: ReadPart) {
-        if let token = part.token { reads.end(token) }
+        if let token = part.token { (part.isInTarget ? targetReads : reads).end(token) }
     }
 
     /// Cuts a range at the first byte that is not accessible; nil where that is its first.

@@ -4,8 +4,18 @@ import Synchronization
 
 extension FileDriver {
     public func read(_ range: ByteRange, into buffer: IOBuffer) async throws(Errno) {
-        let count = try await file.readFully(into: buffer, at: Int(range.lowerBound))
-        if count < buffer.count { buffer[count..<buffer.count].fill(0) }
+        let alignment = Int(limits.requestAlignment)
+        var done = 0
+        while done < buffer.count {
+            do {
+                let count = try await file.read(
+                    into: done == 0 ? buffer : buffer[done..<buffer.count], at: Int(range.lowerBound) + done)
+                done += count
+                // Direct I/O comes back with a part of a block at the end of the file only, and cannot go on from there.
+                if count == 0 || count % alignment != 0 { break }
+            } catch .EINTR {}
+        }
+        if done < buffer.count { buffer[done..<buffer.count].fill(0) }
     }
 
     public func write(_ range: ByteRange, from buffer: IOBuffer, flags: WriteFlags) async throws(Errno) {
@@ -13,12 +23,23 @@ extension FileDriver {
         noteEnd(range.upperBound)
     }
 
-    public func flush() async throws(Errno) { try await file.fdatasync() }
+    /// Makes all writes that have returned durable. After a failure the page cache may have lost data, although the system
+    /// tells so only once: no later flush succeeds then.
+    public func flush() async throws(Errno) {
+        let former = flushError.load(ordering: .relaxed)
+        if former != 0 { throw Errno(rawValue: former) }
+        do {
+            try await file.fdatasync()
+        } catch {
+            if limits.memoryAlignment == 1 { flushError.store(error.rawValue, ordering: .relaxed) }
+            throw error
+        }
+    }
 
     /// Zeroes a range with fallocate(2): holes where deallocating is allowed, else allocated zeroes.
     public func writeZeroes(_ range: ByteRange, flags: WriteFlags) async throws(Errno) {
         if flags.contains(.mayUnmap), try await punchHole(range) { return try await extend(to: range.upperBound) }
-        guard !lacksZeroRange.load(ordering: .relaxed) else { throw .ENOTSUP }
+        guard !lacksZeroRange.load(ordering: .relaxed) else { return try await zeroByHole(range) }
         do {
             try await file.fallocate(.zeroRange, offset: Int(range.lowerBound), length: Int(range.length))
             noteEnd(range.upperBound)
@@ -51,10 +72,14 @@ extension FileDriver {
         }
     }
 
-    /// Makes the file reach to `end` where a hole was punched beyond its end.
+    /// Makes the file reach to `end` where a hole was punched beyond its end: by writing the last block of the hole, as
+    /// ftruncate(2) would cut off what others write behind it at the same time.
     private func extend(to end: Int64) async throws(Errno) {
         guard end > length else { return }
-        try await file.ftruncate(to: Int(end))
+        let zeroes = BufferPool.shared.take(count: Int(limits.requestAlignment))
+        defer { BufferPool.shared.give(zeroes) }
+        zeroes.fill(0)
+        try await file.writeFully(from: zeroes, at: Int(end) - zeroes.count)
         noteEnd(end)
     }
 

@@ -20,7 +20,7 @@ extension FileDriver {
         }
         do {
             let byteCount = try await checkKind(of: file, configuration)
-            let lock = try await openLock(configuration, options)
+            let lock = try openLock(of: file, configuration, options)
             let limits = await limits(of: file, direct: options.cacheDirect)
             return FileDriver(
                 configuration: configuration, file: file, isWritable: isWritable, byteCount: byteCount, limits: limits,
@@ -68,11 +68,12 @@ extension FileDriver {
         }
     }
 
+    /// The locks of the file, on a description of their own that no other use of the file replaces.
     private static func openLock(
-        _ configuration: FileConfiguration, _ options: NodeOptions
-    ) async throws(BlockError) -> ImageLock? {
+        of file: FileDescriptor, _ configuration: FileConfiguration, _ options: NodeOptions
+    ) throws(BlockError) -> ImageLock? {
         guard configuration.locking != .off, !options.forceShare else { return nil }
-        guard let file = try? await FileDescriptor.open(configuration.filename, .readOnly) else {
+        guard let file = try? reopen(file, writable: false, direct: false) else {
             // Without the right to read there is no lock to be had.
             guard configuration.locking == .auto else {
                 throw BlockError("File lock is not supported on this platform")

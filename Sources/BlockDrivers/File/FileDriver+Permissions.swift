@@ -5,22 +5,36 @@ import IOLoop
 extension FileDriver {
     @GraphActor public func preparePermissions(_ permissions: PermissionPair, of node: BlockNode) throws(BlockError) {
         let wantsWrite = !permissions.used.isDisjoint(with: [.write, .writeUnchanged, .resize])
-        if wantsWrite, node.options.isAutoReadOnly, !isWritable { try openForWriting(node) }
-        try lock?.acquire(permissions)
+        if wantsWrite, node.options.isAutoReadOnly, !isWritable { try openForWriting() }
+        do {
+            try lock?.acquire(permissions)
+        } catch {
+            pending?.closeNow()
+            pending = nil
+            throw error
+        }
     }
 
-    @GraphActor public func commitPermissions(of node: BlockNode) { lock?.reduce(to: node.permissions) }
-    @GraphActor public func abortPermissions(of node: BlockNode) { lock?.reduce(to: node.permissions) }
+    @GraphActor public func commitPermissions(of node: BlockNode) {
+        lock?.reduce(to: node.permissions)
+        guard let file = pending else { return }
+        pending = nil
+        replaceDescriptor(withWritable: file)
+    }
+
+    @GraphActor public func abortPermissions(of node: BlockNode) {
+        lock?.reduce(to: node.permissions)
+        pending?.closeNow()
+        pending = nil
+    }
 
     /// Opens the same file for writing, as `auto-read-only` promises for the first writer.
-    @GraphActor private func openForWriting(_ node: BlockNode) throws(BlockError) {
-        let reopened: FileDescriptor
+    @GraphActor private func openForWriting() throws(BlockError) {
         do {
-            reopened = try FileDriver.reopen(file, writable: true, direct: node.options.cacheDirect)
+            pending = try FileDriver.reopen(file, writable: true, direct: isDirect)
         } catch {
             throw BlockError("Could not reopen file", errno: error)
         }
-        replaceDescriptor(with: reopened, isWritable: true, limits: limits)
     }
 
     @GraphActor public func prepareReopen(_ request: ReopenRequest) async throws(BlockError) -> ReopenAction {
@@ -34,7 +48,6 @@ extension FileDriver {
         }
         let options = request.nodeOptions
         let wantsWritable = !options.isReadOnly && (!options.isAutoReadOnly || isWritable)
-        let isDirect = limits.memoryAlignment > 1
         guard wantsWritable != isWritable || options.cacheDirect != isDirect else { return ReopenAction() }
         let reopened: FileDescriptor
         do {
@@ -44,7 +57,24 @@ extension FileDriver {
         }
         let limits = await FileDriver.limits(of: reopened, direct: options.cacheDirect)
         return ReopenAction(
-            commit: { self.replaceDescriptor(with: reopened, isWritable: wantsWritable, limits: limits) },
+            commit: { self.adopt(reopened, isWritable: wantsWritable, options: options, limits: limits) },
             abort: { reopened.closeNow() })
     }
+
+    /// Takes a descriptor over that was opened for a reopening.
+    @GraphActor private func adopt(
+        _ file: FileDescriptor, isWritable: Bool, options: NodeOptions, limits: BlockLimits
+    ) {
+        guard self.isWritable, !isWritable, !options.isReadOnly else {
+            return replaceDescriptors(with: file, isWritable: isWritable, limits: limits)
+        }
+        // The first writer came in the same step. The file was opened for it a moment ago, so that this works again; if it
+        // does not, the node goes on with that descriptor and the former cache options.
+        defer { file.closeNow() }
+        guard let again = try? FileDriver.reopen(file, writable: true, direct: options.cacheDirect) else { return }
+        replaceDescriptors(with: again, isWritable: true, limits: limits)
+    }
+
+    /// Whether the page cache is left out.
+    private var isDirect: Bool { limits.memoryAlignment > 1 }
 }

@@ -20,7 +20,12 @@ public final class FileDriver: BlockDriver {
     let lacksZeroRange = Atomic<Bool>(false)
     let lacksPunchHole = Atomic<Bool>(false)
 
+    /// The error number of the first flush that failed, 0 where none did.
+    let flushError = Atomic<Int32>(0)
+
     @GraphActor var lock: ImageLock?
+    /// A descriptor for writing that the permissions on trial ask for.
+    @GraphActor var pending: FileDescriptor?
     @GraphActor var isWritable: Bool
     @GraphActor private var retired: [FileDescriptor] = []
 
@@ -55,9 +60,18 @@ public final class FileDriver: BlockDriver {
     /// Notes the file's length after it was cut or made longer.
     @GraphActor func setByteCount(_ count: Int64) { byteCount.store(count, ordering: .relaxed) }
 
-    /// Puts another descriptor of the same file in the place of the current one.
-    @GraphActor func replaceDescriptor(with file: FileDescriptor, isWritable: Bool, limits: BlockLimits) {
+    /// Puts another descriptor of the same file, opened for writing, in the place of the current one. Requests may be
+    /// under way, so that the former one stays open.
+    @GraphActor func replaceDescriptor(withWritable file: FileDescriptor) {
         retired.append(FileDescriptor(rawValue: descriptor.exchange(file.rawValue, ordering: .acquiringAndReleasing)))
+        isWritable = true
+    }
+
+    /// Puts another descriptor of the same file in the place of all former ones. In a drained section.
+    @GraphActor func replaceDescriptors(with file: FileDescriptor, isWritable: Bool, limits: BlockLimits) {
+        let former = FileDescriptor(rawValue: descriptor.exchange(file.rawValue, ordering: .acquiringAndReleasing))
+        for file in retired + [former] { file.closeNow() }
+        retired = []
         self.isWritable = isWritable
         currentLimits = limits
     }

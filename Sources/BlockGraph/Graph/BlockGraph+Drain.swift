@@ -9,7 +9,7 @@ extension BlockGraph {
         let sources = backendsAbove(nodes)
         for source in sources { source.gate.close() }
         let roots = sources.compactMap { $0.edge?.node }
-        let quieted = nodesBelow(roots + nodes)
+        let quieted = nodesBelow(roots + nodesAbove(nodes))
         for node in quieted { node.driverIfOpen?.drainBegin() }
         for source in sources { await source.gate.waitUntilEmpty() }
         for node in quieted { await node.driverIfOpen?.drainFinished() }

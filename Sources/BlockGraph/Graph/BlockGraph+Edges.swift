@@ -62,10 +62,18 @@ extension BlockGraph {
     }
 
     /// Points an edge to another node, in a drained section; permissions are the caller's.
-    func redirect(_ edge: BlockChild, to node: BlockNode) {
-        edge.node.parents.removeAll { $0 === edge }
+    /// Returns what puts everything back.
+    func redirect(_ edge: BlockChild, to node: BlockNode) -> @GraphActor () -> Void {
+        let former = edge.node
+        let place = former.parents.firstIndex { $0 === edge } ?? former.parents.count
+        former.parents.removeAll { $0 === edge }
         edge.point(to: node)
         node.parents.append(edge)
+        return {
+            node.parents.removeAll { $0 === edge }
+            edge.point(to: former)
+            former.parents.insert(edge, at: place)
+        }
     }
 
     /// Whether `node` is `other` or above it.
@@ -86,20 +94,26 @@ extension BlockGraph {
         return finished.reversed()
     }
 
-    /// The backends that reach one of the nodes.
-    func backendsAbove(_ nodes: [BlockNode]) -> [BlockBackend] {
+    /// The given nodes and all above them, each once.
+    func nodesAbove(_ nodes: [BlockNode]) -> [BlockNode] {
         var visited: Set<ObjectIdentifier> = []
-        var found: [BlockBackend] = []
+        var found: [BlockNode] = []
         func visit(_ node: BlockNode) {
             guard visited.insert(ObjectIdentifier(node)).inserted else { return }
-            for edge in node.parents {
-                switch edge.parent {
-                case .node(let parent): visit(parent)
-                case .backend(let backend): found.append(backend)
-                }
-            }
+            found.append(node)
+            for edge in node.parents { if case .node(let parent) = edge.parent { visit(parent) } }
         }
         for node in nodes { visit(node) }
         return found
+    }
+
+    /// The backends that reach one of the nodes.
+    func backendsAbove(_ nodes: [BlockNode]) -> [BlockBackend] {
+        nodesAbove(nodes).flatMap { node in
+            node.parents.compactMap { edge in
+                guard case .backend(let backend) = edge.parent else { return nil }
+                return backend
+            }
+        }
     }
 }

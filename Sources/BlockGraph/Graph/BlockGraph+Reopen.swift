@@ -44,13 +44,12 @@ extension BlockGraph {
         var actions: [ReopenAction] = []
         var formerChildren: [BlockNode] = []
         do {
+            for item in items where item.options.isReadOnly { try await flushForGood(item.node) }
             for item in items {
                 for (edge, node) in item.newChildren where edge.node !== node {
                     try checkCycle(item.node, edge, node)
-                    let former = edge.node
-                    redirect(edge, to: node)
-                    undo.append { self.redirect(edge, to: former) }
-                    formerChildren.append(former)
+                    formerChildren.append(edge.node)
+                    undo.append(redirect(edge, to: node))
                 }
                 let options = item.node.currentOptions
                 item.node.currentOptions = item.options
@@ -69,8 +68,19 @@ extension BlockGraph {
             throw error
         }
         for action in actions { action.commit() }
-        for item in items { item.node.didReopen(item) }
+        for item in items { item.node.sourceOptions = item.sourceOptions }
+        // Other limits below are other limits above.
+        for node in nodesAbove(items.map(\.node)) { node.didStart() }
         return formerChildren
+    }
+
+    /// Flushes a node that is to be read-only: nobody will flush it later.
+    private func flushForGood(_ node: BlockNode) async throws(BlockError) {
+        do {
+            try await node.flush()
+        } catch {
+            throw BlockError("Could not flush node '\(node.name)'", errno: error)
+        }
     }
 
     private func checkCycle(_ parent: BlockNode, _ edge: BlockChild, _ node: BlockNode) throws(BlockError) {

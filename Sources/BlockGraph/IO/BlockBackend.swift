@@ -18,6 +18,7 @@ public final class BlockBackend: Sendable {
 
     let gate = RequestGate()
     private let writeThrough = Atomic<Bool>(false)
+    private let knownLength = Atomic<Int64>(0)
 
     /// Set on the `GraphActor` before the first request and taken away after the last.
     private nonisolated(unsafe) var attachedEdge: BlockChild?
@@ -29,10 +30,14 @@ public final class BlockBackend: Sendable {
 
     var edge: BlockChild? { attachedEdge }
 
-    @GraphActor func attach(_ edge: BlockChild) { attachedEdge = edge }
+    @GraphActor func attach(_ edge: BlockChild) {
+        attachedEdge = edge
+        knownLength.store(edge.node.length, ordering: .relaxed)
+    }
     @GraphActor func detach() { attachedEdge = nil }
 
-    /// The node. Constant but for drained sections; the backend must not have been detached.
+    /// The node. Constant but for drained sections: to be used on the `GraphActor`, or while nothing is reopened. The
+    /// backend must not have been detached.
     public var node: BlockNode {
         guard let attachedEdge else { preconditionFailure("\(description) is used after it was detached") }
         return attachedEdge.node
@@ -41,8 +46,15 @@ public final class BlockBackend: Sendable {
     /// The permissions that the user has.
     @GraphActor public var permissions: PermissionPair { edge?.permissions ?? PermissionPair() }
 
-    /// The length of the node in bytes.
-    public var length: Int64 { node.length }
+    /// The length of the node in bytes. From any thread: in a drained section others see the length from before it.
+    public var length: Int64 {
+        if IOLoop.main.isCurrent { return node.length }
+        guard gate.tryEnter() else { return knownLength.load(ordering: .relaxed) }
+        defer { gate.leave() }
+        let length = node.length
+        knownLength.store(length, ordering: .relaxed)
+        return length
+    }
 
     /// The number of requests under way.
     public var requestsInFlight: Int { gate.countInside }

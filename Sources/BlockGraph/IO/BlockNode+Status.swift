@@ -15,8 +15,10 @@ extension BlockNode {
             return status
         }
         let clipped = range.lowerBound..<min(range.upperBound, end)
-        let padded = clipped.aligned(outwardTo: driver.limits.requestAlignment)
+        let alignment = driver.limits.requestAlignment
+        let padded = clipped.aligned(outwardTo: alignment)
         var status = try await driver.blockStatus(padded, precision: precision)
+        if alignment > 1 { status.align(to: alignment, within: padded.length) }
         let skipped = clipped.lowerBound - padded.lowerBound
         status.length = min(status.length - skipped, clipped.length)
         if let offset = status.hostOffset { status.hostOffset = offset + skipped }
@@ -59,6 +61,7 @@ extension BlockNode {
             let isFilter = layer.driver.filteredChild != nil
             guard let next = (layer.driver.filteredChild ?? layer.driver.backingChild)?.node, next !== base else {
                 status.isZero = status.isZero || base == nil
+                status.isEndOfFile = isEnd && status.length == wholeLength
                 return (status, 0)
             }
             layer = next
@@ -73,5 +76,22 @@ extension BlockNode {
         }
         status.isEndOfFile = isEnd && status.length == wholeLength
         return (status, depth)
+    }
+}
+
+extension BlockStatus {
+    /// Rounds the length to whole blocks of `alignment` bytes: a block that is partly data is data.
+    fileprivate mutating func align(to alignment: Int64, within limit: Int64) {
+        let whole = length.alignedDown(to: alignment)
+        guard whole < length else { return }
+        if isData {
+            length = min(whole + alignment, limit)
+        } else if whole > 0 {
+            length = whole
+        } else {
+            length = min(alignment, limit)
+            isData = true
+            isZero = false
+        }
     }
 }

@@ -41,7 +41,7 @@ extension BlockNode {
         let lengthBefore = driver.length
         defer {
             statistics.noteWrite(upTo: range.upperBound)
-            if range.upperBound > lengthBefore { bitmaps.truncate(to: driver.length) }
+            if range.upperBound > lengthBefore { growBitmaps() }
             bitmaps.markDirty(range)
         }
         try await body()

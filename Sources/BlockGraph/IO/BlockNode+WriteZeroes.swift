@@ -36,6 +36,8 @@ extension BlockNode {
         let alignment = driver.limits.requestAlignment
         let inner = range.aligned(inwardTo: alignment)
         guard !inner.isEmpty else {
+            // Nothing is quicker than writing a part of a block.
+            guard !flags.contains(.noFallback) else { throw .ENOTSUP }
             // The range lies within one block, or takes a part of each of two.
             var start = range.lowerBound
             while start < range.upperBound {
@@ -45,10 +47,11 @@ extension BlockNode {
             }
             return
         }
+        // First, as it may fail before anything is changed.
+        try await zeroAligned(inner, flags: flags)
         if range.lowerBound < inner.lowerBound {
             try await zeroWithinBlock(range.lowerBound..<inner.lowerBound, flags: flags)
         }
-        try await zeroAligned(inner, flags: flags)
         if inner.upperBound < range.upperBound {
             try await zeroWithinBlock(inner.upperBound..<range.upperBound, flags: flags)
         }

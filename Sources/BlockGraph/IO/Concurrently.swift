@@ -7,11 +7,13 @@ public func concurrently<Item: Sendable>(
     _ items: [Item], limit: Int, _ body: @escaping @Sendable (Item) async throws(Errno) -> Void
 ) async throws(Errno) {
     if items.count == 1, let item = items.first { return try await body(item) }
+    // Child tasks inherit a preference, but not the executor of an actor.
+    let loop = IOLoop.current
     let firstError = await withTaskGroup(of: Errno?.self) { group in
         var remaining = items[...]
         func addNext() {
             guard let item = remaining.popFirst() else { return }
-            group.addTask {
+            group.addTask(executorPreference: loop) {
                 do throws(Errno) {
                     try await body(item)
                     return nil

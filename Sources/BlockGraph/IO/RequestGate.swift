@@ -17,7 +17,7 @@ public final class RequestGate: Sendable {
 
     /// Goes in; waits while the gate is closed. Every `enter` is followed by one `leave`.
     public func enter() async {
-        while !state.withLock({ $0.tryEnter() }) {
+        while !tryEnter() {
             await withUnsafeContinuation { continuation in
                 let isHeld = state.withLock { state in
                     if state.closers > 0 { state.held.append(continuation) }
@@ -27,6 +27,9 @@ public final class RequestGate: Sendable {
             }
         }
     }
+
+    /// Goes in where the gate is open; false where it is closed.
+    public func tryEnter() -> Bool { state.withLock { $0.tryEnter() } }
 
     /// Goes out.
     public func leave() {

@@ -66,14 +66,8 @@ public final class BlockNode: Sendable {
         openedDriver = driver
     }
 
-    /// Takes over what the driver knows after its start. Before any I/O.
+    /// Takes over what the driver knows after its start or a reopening. Before any I/O or in a drained section.
     @GraphActor func didStart() { tracksRequests = tracksRequests || driver.limits.requestAlignment > 1 }
-
-    /// Takes over what a reopening changed. In a drained section.
-    @GraphActor func didReopen(_ item: ReopenItem) {
-        sourceOptions = item.sourceOptions
-        didStart()
-    }
 
     /// From the next request on, overlapping requests wait for serialising ones. In a drained section or before any I/O.
     @GraphActor public func trackRequests() { tracksRequests = true }

@@ -101,8 +101,8 @@ let package = Package(
         tests("BlockDrivers", ["BlockGraph", "BlockTestSupport", "IOLoop", "QMPSchema", "QAPI", "JSON"]),
         tests("IOCommands", ["BlockGraph", "IOLoop"]),
         tests("BlockExports", ["BlockGraph", "BlockDrivers", "IOLoop", "NBDProtocol"]),
-        tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol"]),
-        tests("QMPClient", ["JSON", "QMPProtocol"]),
+        tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol", logging]),
+        tests("QMPClient", ["IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPServer", logging]),
         tests(
             "StorageDaemon",
             ["BlockGraph", "IOLoop", "JSON", "QAPI", "QMPClient", "QMPSchema", "cairn-storage-daemon"]),

@@ -7,3 +7,14 @@ public actor GraphActor {
     /// The main loop.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { IOLoop.main.asUnownedSerialExecutor() }
 }
+
+extension GraphActor {
+    /// Runs the body, which is isolated to the control plane, from code that the compiler cannot know to run there.
+    ///
+    /// The caller must run on the control plane: anything else is a programming error, which ends the process.
+    public static func assumeIsolated<Value: Sendable>(_ body: @GraphActor () -> Value) -> Value {
+        shared.preconditionIsolated()
+        // The check above makes sure of what the type of the closure says; only the type is changed.
+        return withoutActuallyEscaping(body) { unsafeBitCast($0, to: (() -> Value).self)() }
+    }
+}

@@ -28,7 +28,7 @@ extension UInt64: QAPIType {
         switch value.json {
         case .integer(let integer): self = UInt64(bitPattern: integer)
         case .unsigned(let integer): self = integer
-        default: throw value.invalidType("integer")
+        default: throw value.badText("uint64")
         }
     }
 

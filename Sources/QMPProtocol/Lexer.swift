@@ -46,6 +46,12 @@ struct Lexer: Sendable {
     /// A byte that ended a token without belonging to it.
     private var lookahead: UInt8?
 
+    /// Whether no token is under way.
+    var isBetweenTokens: Bool {
+        if case .start = state { return true }
+        return false
+    }
+
     /// The next token that ends within `input`, nil where more input is needed.
     /// - Parameters:
     ///   - input: The bytes that came in.

@@ -24,6 +24,9 @@ public struct MessageSplitter: Sendable {
     /// A splitter at the beginning of a stream.
     public init() {}
 
+    /// Whether all that was fed has been used, and no value is under way.
+    public var isBetweenValues: Bool { position == input.count && lexer.isBetweenTokens && builder.isBetweenValues }
+
     /// Adds bytes to the stream. They are kept until `next` has used them, so call this when `next` has returned nil.
     public mutating func feed(_ bytes: some Sequence<UInt8>) {
         if position == input.count {

@@ -37,6 +37,9 @@ struct ValueBuilder: Sendable {
     /// What strict text has for U+0000 in a key, which libjansson cannot take: U+FDD0, a noncharacter that no key holds.
     private static let nulInKey: [UInt8] = [0xEF, 0xB7, 0x90]
 
+    /// Whether no value is under way.
+    var isBetweenValues: Bool { containers.isEmpty && !isSkipping }
+
     /// Takes a token.
     /// - Parameter lexer: Where the token came from, for its bytes and place.
     /// - Returns: The value that the token completes or the error that it makes, if any.

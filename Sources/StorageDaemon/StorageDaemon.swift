@@ -1,1 +1,80 @@
-// The StorageDaemon module: see docs/architecture.md.
+import BlockExports
+import BlockGraph
+import IOLoop
+import QAPI
+import QMPSchema
+
+/// A storage daemon: its block graph, objects and exports, and the commands that work on them.
+///
+/// The commands are in `Commands/`, one file per family. They run on the `GraphActor`, one after the other, whichever monitor
+/// they come from; the QMP server sees to that.
+@GraphActor
+public final class StorageDaemon {
+    /// The block nodes.
+    public nonisolated let graph: BlockGraph
+    /// The objects made with `object-add`.
+    let objects = ObjectRegistry()
+    /// The exports.
+    let exports: BlockExportList
+    /// The server of NBD exports.
+    let nbdServer: NBDServer
+    /// Where the events go.
+    nonisolated let events: EventHub
+
+    private nonisolated let quitting = WaitQueue()
+    private var isQuitting = false
+
+    /// A daemon without nodes. Its events go to the hub, which monitors join.
+    public init() {
+        let events = EventHub()
+        self.events = events
+        graph = BlockGraph { event in events.emit(QMPEvent(event)) }
+        exports = BlockExportList { id in events.emit(.blockExportDeleted(BlockExportDeletedEvent(id: id))) }
+        nbdServer = NBDServer(exports: exports)
+    }
+
+    /// Asks the daemon to end; `waitForQuit` returns.
+    public func requestQuit() {
+        isQuitting = true
+        quitting.notifyAll()
+    }
+
+    /// Ends all exports and closes all nodes; what was written is durable then.
+    public func shutDown() async {
+        await exports.removeAll()
+        if nbdServer.isRunning { try? await nbdServer.stop() }  // It was running: there is nothing else to fail.
+        await graph.closeAll()
+        objects.removeAll()
+    }
+
+    /// Returns when somebody has asked the daemon to end.
+    public func waitForQuit() async {
+        await quitting.wait(until: { isQuitting })
+    }
+}
+
+extension StorageDaemon: QMPCommandHandler {}
+
+extension QMPError {
+    /// The error of the block layer as a client sees it.
+    init(_ error: BlockError) {
+        switch error.kind {
+        case .generic: self.init(error.description)
+        case .deviceNotFound: self.init(.deviceNotFound, error.description)
+        }
+    }
+
+    /// The error of a dirty bitmap as a client sees it.
+    init(_ error: BitmapError) { self.init(error.description) }
+}
+
+/// Runs a block layer operation in a command: its error becomes the command's.
+func reporting<Result>(
+    _ body: () async throws(BlockError) -> Result
+) async throws(QMPError) -> Result {
+    do {
+        return try await body()
+    } catch {
+        throw QMPError(error)
+    }
+}

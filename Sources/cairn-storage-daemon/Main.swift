@@ -1,4 +1,6 @@
+import StorageDaemon
+
 @main
 enum Main {
-    static func main() {}
+    static func main() { DaemonMain.run() }
 }

@@ -42,7 +42,7 @@ public final class CopyBeforeWriteDriver: SnapshotProvider {
     /// Opens the filter in a node above `source`, with `target` for the old data.
     ///
     /// - Parameter sleep: how to wait for `cbw-timeout`; tests give a clock of their own.
-    /// Errors: source and target differ in length; the cluster size or the bitmap is no good.
+    /// A target that is too short fails copies, not opening. Errors: the cluster size or the bitmap is no good.
     @GraphActor
     public static func open(
         _ configuration: CopyBeforeWriteConfiguration, in node: BlockNode, source: BlockNode, target: BlockNode,
@@ -52,12 +52,14 @@ public final class CopyBeforeWriteDriver: SnapshotProvider {
     ) throws(BlockError) -> CopyBeforeWriteDriver {
         let sourceEdge = node.graph.attach(source, to: node, as: "file", role: [.filtered, .primary])
         let targetEdge = node.graph.attach(target, to: node, as: "target", role: .data)
-        guard source.length == target.length else {
-            throw BlockError("Source and target image have different sizes")
-        }
         let clusterSize = try clusterSize(configuration)
         if let bitmap = configuration.bitmap, bitmap.length != source.length {
-            throw BlockError("Bitmap is incompatible with the size of the source")
+            let mismatch = BitmapError.differentSizes(destination: source.length, source: bitmap.length)
+            throw BlockError(
+                """
+                Cannot create block-copy-state: Failed to merge bitmap '\(bitmap.name ?? "")' to internal copy-bitmap: \
+                \(mismatch.description)
+                """)
         }
         let state = SnapshotState(length: source.length, clusterSize: clusterSize, covering: configuration.bitmap)
         for bitmap in [state.copy, state.done, state.access] { node.bitmaps.insert(bitmap) }
@@ -68,7 +70,7 @@ public final class CopyBeforeWriteDriver: SnapshotProvider {
     private static func clusterSize(_ configuration: CopyBeforeWriteConfiguration) throws(BlockError) -> Int64 {
         let minimum = configuration.minimumClusterSize
         guard minimum >= 0, minimum & (minimum - 1) == 0 || minimum == 0 else {
-            throw BlockError("min-cluster-size needs to be a power of 2")
+            throw BlockError("Cannot create block-copy-state: min-cluster-size needs to be a power of 2")
         }
         return max(minimum, defaultClusterSize)
     }

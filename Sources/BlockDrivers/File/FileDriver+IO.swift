@@ -57,7 +57,10 @@ extension FileDriver {
     }
 
     public func discard(_ range: ByteRange) async throws(Errno) {
+        var succeeded = false
+        defer { discards.note(range.length, succeeded: succeeded) }
         guard try await punchHole(range) else { throw .ENOTSUP }
+        succeeded = true
     }
 
     /// Punches a hole; false where the file system cannot.

@@ -10,6 +10,9 @@ extension FileDriver {
     public static func open(
         _ configuration: FileConfiguration, in node: BlockNode
     ) async throws(BlockError) -> FileDriver {
+        guard !configuration.filename.isEmpty else {
+            throw BlockError("The '\(configuration.kind.rawValue)' block driver requires a file name")
+        }
         let options = node.options
         let isWritable = !options.isReadOnly && !options.isAutoReadOnly
         let file: FileDescriptor
@@ -54,12 +57,12 @@ extension FileDriver {
         let size: Int
         do {
             status = try await file.statx()
-            size = status.kind == .blockDevice ? try file.seekEnd() : status.size
+            size = status.kind == .regular ? status.size : max(0, (try? file.seekEnd()) ?? 0)
         } catch {
             throw BlockError("Could not stat file", errno: error)
         }
         switch (configuration.kind, status.kind) {
-        case (.file, .regular), (.hostDevice, .blockDevice): return Int64(size)
+        case (.file, .regular), (.hostDevice, .blockDevice), (.hostDevice, .characterDevice): return Int64(size)
         case (.file, _):
             throw BlockError("'file' driver requires '\(configuration.filename)' to be a regular file")
         case (.hostDevice, _):

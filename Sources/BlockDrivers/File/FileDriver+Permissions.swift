@@ -33,7 +33,7 @@ extension FileDriver {
         do {
             pending = try FileDriver.reopen(file, writable: true, direct: isDirect)
         } catch {
-            throw BlockError("Could not reopen file", errno: error)
+            throw BlockError("Could not open '\(configuration.filename)'", errno: error)
         }
     }
 

@@ -22,6 +22,8 @@ public final class FileDriver: BlockDriver {
 
     /// The error number of the first flush that failed, 0 where none did.
     let flushError = Atomic<Int32>(0)
+    /// Counts the discards that reached the file.
+    let discards = DiscardCounters()
 
     @GraphActor var lock: ImageLock?
     /// A descriptor for writing that the permissions on trial ask for.
@@ -75,6 +77,9 @@ public final class FileDriver: BlockDriver {
         self.isWritable = isWritable
         currentLimits = limits
     }
+
+    /// The discards so far: how many worked, how many failed, and the bytes of those that worked.
+    public var discardCounts: (succeeded: UInt64, failed: UInt64, bytes: UInt64) { discards.values }
 
     // MARK: Control
 

@@ -35,11 +35,17 @@ extension BlockGraph {
     public func detach(_ backend: BlockBackend) async {
         guard let edge = backend.edge else { return }
         await backend.gate.waitUntilEmpty()
+        release(backend)
+        await closeIfUnused(edge.node)
+    }
+
+    /// Takes a user away that has no request under way, and whose node somebody else keeps.
+    public func release(_ backend: BlockBackend) {
+        guard let edge = backend.edge else { return }
         backend.detach()
         backends.removeAll { $0 === backend }
         unlink(edge)
         relaxPermissions(below: [edge.node])
-        await closeIfUnused(edge.node)
     }
 
     /// Changes what a user does with its node, and what it shares. On an error nothing changes.

@@ -3,15 +3,16 @@ import IOLoop
 extension BlockGraph {
     /// Computes the permissions of all edges below the roots anew, and lets the drivers take them.
     ///
+    /// - Parameter isReopening: whether the nodes' options have changed, which makes a difference to what is said.
     /// On an error every permission is as before. Errors: two parents do not go together, or a driver refuses.
-    func refreshPermissions(below roots: [BlockNode]) throws(BlockError) {
+    func refreshPermissions(below roots: [BlockNode], isReopening: Bool = false) throws(BlockError) {
         var changedEdges: [(edge: BlockChild, old: PermissionPair)] = []
         var prepared: [(node: BlockNode, wanted: PermissionPair)] = []
         do {
             for node in nodesBelow(roots) {
                 let wanted = try combinedPermissions(of: node)
                 guard let driver = node.driverIfOpen else { continue }
-                try checkReadOnly(node, wanted)
+                try checkReadOnly(node, wanted, isReopening: isReopening)
                 try driver.preparePermissions(wanted, of: node)
                 prepared.append((node, wanted))
                 for child in node.children {
@@ -60,9 +61,13 @@ extension BlockGraph {
             """)
     }
 
-    private func checkReadOnly(_ node: BlockNode, _ wanted: PermissionPair) throws(BlockError) {
+    private func checkReadOnly(
+        _ node: BlockNode, _ wanted: PermissionPair, isReopening: Bool
+    ) throws(BlockError) {
         guard node.isReadOnly, !wanted.used.isDisjoint(with: [.write, .writeUnchanged]) else { return }
-        throw BlockError("Block node is read-only")
+        throw BlockError(
+            isReopening
+                ? "Read-only block node '\(node.name)' cannot support read-write users" : "Block node is read-only")
     }
 }
 

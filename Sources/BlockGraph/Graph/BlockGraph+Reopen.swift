@@ -60,7 +60,7 @@ extension BlockGraph {
                     node: item.node, nodeOptions: item.options, driverOptions: item.driverOptions)
                 actions.append(try await item.node.driver.prepareReopen(request))
             }
-            try refreshPermissions(below: items.map(\.node) + formerChildren)
+            try refreshPermissions(below: items.map(\.node) + formerChildren, isReopening: true)
         } catch {
             for action in actions.reversed() { action.abort() }
             for step in undo.reversed() { step() }

@@ -6,7 +6,7 @@ import IOLoop
 /// is not safe against another one in between: callers let one command follow the other.
 @GraphActor
 public final class BlockGraph {
-    /// The nodes in the order in which they were opened.
+    /// The nodes in the order in which their opening began.
     public private(set) var nodes: [BlockNode] = []
 
     /// The backends in the order in which they were attached.
@@ -14,6 +14,7 @@ public final class BlockGraph {
 
     private var nodesByName: [String: BlockNode] = [:]
     private var generatedNames = 0
+    private var creations = 0
     private nonisolated let eventSink: @Sendable (BlockEvent) -> Void
 
     /// An empty graph that reports its events to `eventSink`, from any thread and in the middle of I/O: it must be quick.
@@ -48,8 +49,10 @@ public final class BlockGraph {
         makeDriver: (BlockNode) async throws(BlockError) -> any BlockDriver
     ) async throws(BlockError) -> BlockNode {
         if let name { try checkName(name) }
+        creations += 1
+        let number = creations
         let node = BlockNode(
-            name: name ?? makeName(), hasGeneratedName: name == nil, options: options, graph: self)
+            name: name ?? makeName(), hasGeneratedName: name == nil, options: options, graph: self, number: number)
         do {
             let driver = try await makeDriver(node)
             node.install(driver)
@@ -62,7 +65,7 @@ public final class BlockGraph {
         }
         node.didStart()
         node.isOwnedByMonitor = isOwnedByMonitor
-        nodes.append(node)
+        nodes.insert(node, at: (nodes.lastIndex { $0.number < number } ?? -1) + 1)
         nodesByName[node.name] = node
         return node
     }
@@ -70,7 +73,10 @@ public final class BlockGraph {
     /// Deletes a node that a client made. Errors: the node is in use, or was not made by a client.
     public func delete(_ node: BlockNode) async throws(BlockError) {
         guard node.isOwnedByMonitor else { throw BlockError("Node \(node.name) is not owned by the monitor") }
-        guard node.parents.isEmpty else { throw BlockError("Node \(node.name) is in use") }
+        guard node.parents.isEmpty else {
+            let hasNodeAbove = node.parents.contains { if case .node = $0.parent { true } else { false } }
+            throw BlockError("\(hasNodeAbove ? "Block device" : "Node") \(node.name) is in use")
+        }
         node.isOwnedByMonitor = false
         await closeIfUnused(node)
     }
@@ -82,7 +88,7 @@ public final class BlockGraph {
     }
 
     /// Closes a node that has neither parent nor owner, and then its children that have none.
-    func closeIfUnused(_ node: BlockNode) async {
+    public func closeIfUnused(_ node: BlockNode) async {
         guard node.parents.isEmpty, !node.isOwnedByMonitor, nodesByName[node.name] === node else { return }
         nodesByName[node.name] = nil
         nodes.removeAll { $0 === node }

@@ -1,34 +1,73 @@
 import IOLoop
+import Synchronization
 
 /// Runs the body for every item, at most `limit` at a time, on the caller's loop, and returns when all have returned.
 ///
-/// An error does not keep the other items from being done; the first one is thrown at the end.
+/// An error does not keep the other items from being done; the first one is thrown at the end. The caller takes part in
+/// the work, so that a single item costs no task.
 public func concurrently<Item: Sendable>(
     _ items: [Item], limit: Int, _ body: @escaping @Sendable (Item) async throws(Errno) -> Void
 ) async throws(Errno) {
     if items.count == 1, let item = items.first { return try await body(item) }
-    // Child tasks inherit a preference, but not the executor of an actor.
-    let loop = IOLoop.current
-    let firstError = await withTaskGroup(of: Errno?.self) { group in
-        var remaining = items[...]
-        func addNext() {
-            guard let item = remaining.popFirst() else { return }
-            group.addTask(executorPreference: loop) {
-                do throws(Errno) {
-                    try await body(item)
-                    return nil
-                } catch {
-                    return error
-                }
+    let work = SharedWork(items)
+    // Child tasks of a group would leave the loop of a caller that is isolated to an actor.
+    let loop = IOLoop.required
+    for _ in 1..<max(1, min(limit, items.count)) {
+        work.helperWillStart()
+        Task(executorPreference: loop) {
+            await work.run(body)
+            work.helperDidEnd()
+        }
+    }
+    await work.run(body)
+    if let error = await work.waitForHelpers() { throw error }
+}
+
+/// Items that several tasks take, one after the other.
+private final class SharedWork<Item: Sendable>: Sendable {
+    private struct State {
+        var remaining: ArraySlice<Item>
+        var helpers = 0
+        var firstError: Errno?
+        var waiter: UnsafeContinuation<Void, Never>?
+    }
+
+    private let state: Mutex<State>
+
+    init(_ items: [Item]) { state = Mutex(State(remaining: items[...])) }
+
+    func helperWillStart() { state.withLock { $0.helpers += 1 } }
+
+    func helperDidEnd() {
+        let waiter = state.withLock { state -> UnsafeContinuation<Void, Never>? in
+            state.helpers -= 1
+            guard state.helpers == 0 else { return nil }
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+
+    /// Does items until there are none.
+    func run(_ body: (Item) async throws(Errno) -> Void) async {
+        while let item = state.withLock({ $0.remaining.popFirst() }) {
+            do throws(Errno) {
+                try await body(item)
+            } catch {
+                state.withLock { $0.firstError = $0.firstError ?? error }
             }
         }
-        for _ in 0..<limit { addNext() }
-        var firstError: Errno?
-        while let result = await group.next() {
-            firstError = firstError ?? result
-            addNext()
-        }
-        return firstError
     }
-    if let firstError { throw firstError }
+
+    /// Returns when no helper is left; the first error.
+    func waitForHelpers() async -> Errno? {
+        await withUnsafeContinuation { continuation in
+            let mustWait = state.withLock { state in
+                if state.helpers > 0 { state.waiter = continuation }
+                return state.helpers > 0
+            }
+            if !mustWait { continuation.resume() }
+        }
+        return state.withLock { $0.firstError }
+    }
 }

@@ -15,6 +15,8 @@ public final class BlockNode: Sendable {
     /// Counters and the write threshold.
     public let statistics = NodeStatistics()
 
+    /// The node's place in the order in which nodes were made.
+    let number: Int
     /// The requests under way, tracked once `tracksRequests` is set.
     let tracker = RangeTracker()
 
@@ -35,7 +37,8 @@ public final class BlockNode: Sendable {
     nonisolated(unsafe) var currentOptions: NodeOptions
     nonisolated(unsafe) var tracksRequests = false
 
-    init(name: String, hasGeneratedName: Bool, options: NodeOptions, graph: BlockGraph) {
+    init(name: String, hasGeneratedName: Bool, options: NodeOptions, graph: BlockGraph, number: Int) {
+        self.number = number
         self.name = name
         self.hasGeneratedName = hasGeneratedName
         self.currentOptions = options

@@ -13,7 +13,8 @@ public final class NodeStatistics: Sendable {
     /// One more than the highest byte offset ever written.
     public var writeHighestOffset: Int64 { highest.load(ordering: .relaxed) }
 
-    /// The offset beyond which a write raises an event, once; 0 where none is set.
+    /// The offset beyond which a write raises an event, once; 0 where none is set. No write reaches a negative one,
+    /// which stands for an unsigned number of 2^63 or more.
     public var writeThreshold: Int64 { threshold.load(ordering: .relaxed) }
 
     /// Sets the threshold; 0 for none.

@@ -1,0 +1,68 @@
+# The one entry to Cairn's tools. `make help` lists the targets.
+
+PREFIX ?= /usr/local
+SWIFT ?= swift
+PYTHON ?= /usr/bin/python3
+# A second build folder: SWIFT_FLAGS="--scratch-path .build-other"
+SWIFT_FLAGS ?=
+
+SOURCES = Package.swift Plugins Sources Tests
+DEBUG_BIN = $(shell $(SWIFT) build $(SWIFT_FLAGS) --show-bin-path)
+RELEASE_BIN = $(shell $(SWIFT) build $(SWIFT_FLAGS) -c release --show-bin-path)
+
+.PHONY: help deps build release demo test check format check-format unit-tests client-tests iotests reference bench install clean
+
+help:
+	@echo 'make demo      a live backup of a disk that is being written, from nothing to verified'
+	@echo 'make test      all tests'
+	@echo 'make check     format check, build, all tests, iotests (what .ci/run does)'
+	@echo 'make bench     speed side by side with qemu-storage-daemon'
+	@echo 'make install   the daemon, to PREFIX ($(PREFIX))'
+	@echo 'make format    formats the sources'
+	@echo 'make reference writes docs/qmp-reference.md from the schema'
+
+# Installs what is missing of Debian's packages.
+deps:
+	@scripts/install-dependencies
+
+build: deps
+	$(SWIFT) build $(SWIFT_FLAGS) --build-tests
+
+release: deps
+	$(SWIFT) build $(SWIFT_FLAGS) -c release --product cairn-storage-daemon
+
+demo: release
+	@$(PYTHON) demo/live-backup.py --daemon $(RELEASE_BIN)/cairn-storage-daemon
+
+test: unit-tests client-tests iotests
+
+unit-tests: build
+	$(SWIFT) test $(SWIFT_FLAGS) --skip-build --parallel
+
+client-tests: build
+	@scripts/python-environment
+	.venv/bin/python -m unittest discover -s Tests/PythonClient -v
+
+iotests: build
+	$(PYTHON) iotests/differential/differential.py --subject $(DEBUG_BIN)/cairn-storage-daemon
+
+check: deps check-format test
+
+check-format:
+	$(SWIFT) format lint --strict --parallel --recursive $(SOURCES)
+
+format:
+	$(SWIFT) format --in-place --parallel --recursive $(SOURCES)
+
+reference: build
+	$(DEBUG_BIN)/qapi-generator docs --output docs/qmp-reference.md qmp-schema
+
+bench: release
+	@$(PYTHON) Benchmarks/bench.py --subject $(RELEASE_BIN)/cairn-storage-daemon
+
+install: release
+	install -D -m 755 $(RELEASE_BIN)/cairn-storage-daemon $(DESTDIR)$(PREFIX)/bin/cairn-storage-daemon
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/cairn/LICENSE
+
+clean:
+	rm -rf .build .venv

@@ -1,0 +1,108 @@
+import BlockGraph
+import IOLoop
+import QAPI
+import QMPSchema
+
+/// Dirty bitmaps: `block-dirty-bitmap-*` and `query-dirty-bitmaps`.
+extension StorageDaemon {
+    public func blockDirtyBitmapAdd(_ arguments: BlockDirtyBitmapAdd) async throws(QMPError) {
+        let node = try findNode(arguments.node)
+        if arguments.persistent == true {
+            throw QMPError("Can't store persistent bitmaps to \(node.name): \(Errno.ENOTSUP)")
+         }
+        let granularity = arguments.granularity.map(Int64.init) ?? DirtyBitmap.defaultGranularity(clusterSize: nil)
+        try bitmapReporting { () throws(BitmapError) in
+            _ = try node.bitmaps.add(
+                name: arguments.name, length: node.length, granularity: granularity,
+                recording: arguments.disabled != true)
+        }
+    }
+
+    public func blockDirtyBitmapRemove(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
+        let (node, bitmap) = try find(arguments, no: .toRemove)
+        node.bitmaps.remove(bitmap)
+    }
+
+    public func blockDirtyBitmapClear(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
+        _ = try find(arguments, no: .toChange).bitmap.clear()
+    }
+
+    public func blockDirtyBitmapEnable(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
+        try find(arguments, no: .toUse).bitmap.isRecording = true
+    }
+
+    public func blockDirtyBitmapDisable(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
+        try find(arguments, no: .toUse).bitmap.isRecording = false
+    }
+
+    public func blockDirtyBitmapMerge(_ arguments: BlockDirtyBitmapMerge) async throws(QMPError) {
+        let (node, target) = try find(
+            BlockDirtyBitmap(node: arguments.node, name: arguments.target), no: .toChange)
+        var sources: [HierarchicalBitmap] = []
+        for reference in arguments.bitmaps {
+            let source: BlockDirtyBitmap =
+                switch reference {
+                case .local(let name): BlockDirtyBitmap(node: node.name, name: name)
+                case .external(let bitmap): bitmap
+                }
+            sources.append(try find(source, no: .toUse).bitmap.snapshot())
+        }
+        try bitmapReporting { () throws(BitmapError) in _ = try target.merge(sources) }
+    }
+
+    public func xDebugBlockDirtyBitmapSha256(
+        _ arguments: BlockDirtyBitmap
+    ) async throws(QMPError) -> BlockDirtyBitmapSha256 {
+        BlockDirtyBitmapSha256(sha256: try find(arguments, no: []).bitmap.snapshot().sha256())
+    }
+
+    public func queryDirtyBitmaps(
+        _ arguments: QueryDirtyBitmapsArguments
+    ) async throws(QMPError) -> [String: [BlockDirtyInfo]] {
+        var nodes = graph.nodes
+        if let name = arguments.nodeName { nodes = [try findBitmapNode(name)] }
+        var result: [String: [BlockDirtyInfo]] = [:]
+        for node in nodes {
+            let infos = node.bitmaps.infos
+            if !infos.isEmpty { result[node.name] = infos.map(BlockDirtyInfo.init) }
+        }
+        return result
+    }
+
+    /// The bitmap of a node, which none of the obstacles keeps from being used.
+    func find(
+        _ reference: BlockDirtyBitmap, no obstacles: DirtyBitmap.Obstacles
+    ) throws(QMPError) -> (node: BlockNode, bitmap: DirtyBitmap) {
+        let node = try findBitmapNode(reference.node)
+        return try bitmapReporting { () throws(BitmapError) in
+            let bitmap = try node.bitmaps.find(reference.name)
+            try bitmap.require(no: obstacles)
+            return (node, bitmap)
+        }
+    }
+
+    /// The node of a name, in the words of the bitmap commands.
+    private func findBitmapNode(_ name: String) throws(QMPError) -> BlockNode {
+        guard let node = graph.node(named: name) else { throw QMPError("Node '\(name)' not found") }
+        return node
+    }
+}
+
+/// Runs an operation on a bitmap in a command: its error becomes the command's.
+func bitmapReporting<Result>(_ body: () throws(BitmapError) -> Result) throws(QMPError) -> Result {
+    do {
+        return try body()
+    } catch {
+        throw QMPError(error)
+    }
+}
+
+extension BlockDirtyInfo {
+    /// What QMP tells of a bitmap.
+    init(_ info: DirtyBitmapInfo) {
+        self.init(
+            name: info.name, count: info.count, granularity: UInt32(clamping: info.granularity),
+            recording: info.recording, busy: info.busy, persistent: info.persistent,
+            inconsistent: info.inconsistent ? true : nil)
+    }
+}

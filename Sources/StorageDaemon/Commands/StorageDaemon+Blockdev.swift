@@ -1,0 +1,52 @@
+import BlockGraph
+import IOLoop
+import QAPI
+import QMPSchema
+
+/// Nodes: `blockdev-add`, `blockdev-del`, `block_resize`, `block-set-write-threshold`.
+extension StorageDaemon {
+    public func blockdevAdd(_ options: BlockdevOptions) async throws(QMPError) {
+        guard options.nodeName != nil else { throw QMPError("'node-name' must be specified for the root node") }
+        try await reporting { () async throws(BlockError) in
+            _ = try await NodeFactory(graph: graph, objects: objects).open(options, isRoot: true)
+        }
+    }
+
+    public func blockdevDel(_ arguments: BlockdevDelArguments) async throws(QMPError) {
+        guard let node = graph.node(named: arguments.nodeName) else {
+            throw QMPError("Failed to find node with node-name='\(arguments.nodeName)'")
+        }
+        try await reporting { () async throws(BlockError) in try await graph.delete(node) }
+    }
+
+    public func blockResize(_ arguments: BlockResizeArguments) async throws(QMPError) {
+        guard let node = arguments.nodeName.flatMap({ graph.node(named: $0) }) else {
+            throw QMPError(
+                "Cannot find device='\(arguments.device ?? "")' nor node-name='\(arguments.nodeName ?? "")'")
+        }
+        guard arguments.size >= 0 else { throw QMPError("Parameter 'size' expects a >0 size") }
+        try await reporting { () async throws(BlockError) in
+            let backend = try graph.attach(
+                "an unnamed block device", to: node, permissions: PermissionPair(used: .resize))
+            defer { graph.release(backend) }
+            try await graph.drained([node]) { () async throws(BlockError) in
+                try await node.resize(to: arguments.size, exact: false)
+            }
+        }
+    }
+
+    public func blockSetWriteThreshold(_ arguments: BlockSetWriteThresholdArguments) async throws(QMPError) {
+        guard let node = graph.node(named: arguments.nodeName) else {
+            throw QMPError("Device '\(arguments.nodeName)' not found")
+        }
+        node.statistics.setWriteThreshold(Int64(bitPattern: arguments.writeThreshold))
+    }
+
+    /// The node that a command calls a device or a node. "Cannot find device='NAME' nor node-name='NAME'".
+    func findNode(_ name: String) throws(QMPError) -> BlockNode {
+        guard let node = graph.node(named: name) else {
+            throw QMPError("Cannot find device='\(name)' nor node-name='\(name)'")
+        }
+        return node
+    }
+}

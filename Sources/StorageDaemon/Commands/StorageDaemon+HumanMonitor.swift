@@ -1,0 +1,9 @@
+import QAPI
+import QMPSchema
+
+/// `human-monitor-command`.
+extension StorageDaemon {
+    public func humanMonitorCommand(_ arguments: HumanMonitorCommandArguments) async throws(QMPError) -> String {
+        throw QMPError("not available")
+    }
+}

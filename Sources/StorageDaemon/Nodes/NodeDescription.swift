@@ -1,0 +1,99 @@
+import IOLoop
+import BlockDrivers
+import BlockGraph
+import JSON
+import QMPSchema
+
+/// What queries tell of a node.
+@GraphActor
+struct NodeDescription {
+    let node: BlockNode
+
+    init(_ node: BlockNode) { self.node = node }
+
+    /// The name of the image: a file's, or the options in the form "json:{...}".
+    var filename: String { node.driver.filename(of: node) }
+
+    /// What `query-named-block-nodes` tells of the node.
+    ///
+    /// - Parameter flat: whether to leave the images below a filter or overlay out.
+    func deviceInfo(flat: Bool) async -> BlockDeviceInfo {
+        let options = node.options
+        let below = node.driver.driverName == "raw" ? nil : (node.driver.filteredChild ?? node.driver.backingChild)
+        let bitmaps = node.bitmaps.infos
+        return BlockDeviceInfo(
+            file: filename, nodeName: node.name, ro: node.isReadOnly, drv: node.driver.formatName,
+            backingFileDepth: flat ? 0 : backingDepth,
+            children: node.children.reversed().map { BlockdevChild(child: $0.name, nodeName: $0.node.name) },
+            active: true, encrypted: false, detectZeroes: detectZeroes,
+            bps: 0, bpsRd: 0, bpsWr: 0, iops: 0, iopsRd: 0, iopsWr: 0,
+            image: await imageInfo(below: flat ? nil : below?.node),
+            cache: BlockdevCacheInfo(writeback: true, direct: options.cacheDirect, noFlush: options.cacheNoFlush),
+            writeThreshold: node.statistics.writeThreshold,
+            dirtyBitmaps: bitmaps.isEmpty ? nil : bitmaps.map(BlockDirtyInfo.init))
+    }
+
+    /// The number of layers below the node, filters included.
+    private var backingDepth: Int64 {
+        var depth: Int64 = 0
+        var current = node
+        while current.driver.driverName != "raw",
+            let next = current.driver.filteredChild ?? current.driver.backingChild
+        {
+            depth += 1
+            current = next.node
+        }
+        return depth
+    }
+
+    private var detectZeroes: BlockdevDetectZeroesOptions {
+        switch node.options.detectZeroes {
+        case .off: .off
+        case .on: .on
+        case .unmap: .unmap
+        }
+    }
+
+    private func imageInfo(below: BlockNode?) async -> ImageInfo {
+        var info = ImageInfo(
+            filename: filename, format: node.driver.formatName, actualSize: await node.driver.allocatedSize(),
+            virtualSize: node.length, limits: limits)
+        info.dirtyFlag = storesFile ? false : nil
+        if node.driver is FileDriver {
+            info.formatSpecific = ImageInfoSpecific(type: .file(ImageInfoSpecificFileWrapper(data: .init())))
+        }
+        if let below {
+            info.backingImage = await NodeDescription(below).deviceInfo(flat: false).image
+        }
+        return info
+    }
+
+    /// Whether the data end up in a file, which may be dirty or not.
+    private var storesFile: Bool {
+        node.driver is FileDriver
+            || !(node.driver is SnapshotAccessDriver)
+            && (node.children.first.map { NodeDescription($0.node).storesFile } ?? false)
+    }
+
+    /// Whether a file is at the bottom of the node; what is not in a file is said to be aligned to sectors.
+    private var hasFile: Bool {
+        node.driver is FileDriver || (node.children.first.map { NodeDescription($0.node).hasFile } ?? false)
+    }
+
+    /// The limits of requests as QMP tells them.
+    private var limits: BlockLimitsInfo {
+        let limits = node.driver.limits
+        func unlessDefault(_ value: Int64, _ standard: Int64) -> UInt64? { value == standard ? nil : UInt64(value) }
+        let standard = BlockLimits()
+        return BlockLimitsInfo(
+            requestAlignment: UInt32(clamping: limits.requestAlignment),
+            maxDiscard: unlessDefault(limits.maximumDiscard, standard.maximumDiscard),
+            discardAlignment: unlessDefault(limits.discardAlignment, standard.discardAlignment).map(UInt32.init(clamping:)),
+            maxWriteZeroes: unlessDefault(limits.maximumWriteZeroes, standard.maximumWriteZeroes),
+            writeZeroesAlignment: unlessDefault(limits.writeZeroesAlignment, standard.writeZeroesAlignment)
+                .map(UInt32.init(clamping:)),
+            maxTransfer: unlessDefault(limits.maximumTransfer, standard.maximumTransfer).map(UInt32.init(clamping:)),
+            maxIov: 1024, minMemAlignment: hasFile ? UInt64(limits.memoryAlignment) : 512,
+            optMemAlignment: UInt64(max(4096, limits.memoryAlignment)))
+    }
+}

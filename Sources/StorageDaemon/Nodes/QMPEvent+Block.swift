@@ -1,0 +1,15 @@
+import IOLoop
+import BlockGraph
+import QMPSchema
+
+extension QMPEvent {
+    /// The event of the block layer as clients see it.
+    init(_ event: BlockEvent) {
+        switch event {
+        case .writeThreshold(let node, let threshold, let amountExceeded):
+            self = .blockWriteThreshold(
+                BlockWriteThresholdEvent(
+                    nodeName: node.name, amountExceeded: UInt64(amountExceeded), writeThreshold: UInt64(threshold)))
+        }
+    }
+}

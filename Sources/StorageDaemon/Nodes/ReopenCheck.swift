@@ -1,0 +1,70 @@
+import BlockGraph
+import IOLoop
+import JSON
+import QAPI
+import QMPSchema
+
+/// Checks that a node's new options change nothing that must stay as it was when the node was made.
+@GraphActor
+struct ReopenCheck {
+    let node: BlockNode
+    let new: BlockdevOptions
+
+    /// Options of all drivers that may change.
+    private static let changeable: Set<String> = [
+        "node-name", "read-only", "auto-read-only", "cache", "discard", "detect-zeroes",
+    ]
+
+    /// The options of a driver that may change.
+    private static func changeable(of driver: BlockdevDriver) -> Set<String> {
+        switch driver {
+        case .raw: ["offset", "size"]
+        case .throttle: ["throttle-group"]
+        case .file, .hostDevice: ["drop-cache"]
+        case .blkdebug, .copyBeforeWrite, .snapshotAccess, .nullAio, .nullCo: []
+        }
+    }
+
+    /// Errors: an option is left out that was given, or is given with another value; the driver cannot be reopened at all.
+    func run() throws(BlockError) {
+        guard let old = node.sourceOptions as? BlockdevOptions else { return }
+        try checkSupport(old)
+        let children = Set((old.driver.children + new.driver.children).map(\.name))
+        let fixed = { (name: String) in
+            name != "driver" && !children.contains(name) && !Self.changeable.contains(name)
+                && !Self.changeable(of: old.driver.tag).contains(name)
+        }
+        let (before, after) = (old.encodeMembers(), new.encodeMembers())
+        for (name, _) in before.members where fixed(name) && after[name] == nil {
+            throw BlockError("Option '\(name)' cannot be reset to its default value")
+        }
+        guard new.driver.tag == old.driver.tag else { throw BlockError("Cannot change the option 'driver'") }
+        for (name, value) in after.members where fixed(name) && before[name] != value {
+            throw BlockError("Cannot change the option '\(name)'")
+        }
+        try checkChildren(old)
+    }
+
+    private func checkSupport(_ old: BlockdevOptions) throws(BlockError) {
+        switch old.driver {
+        case .copyBeforeWrite, .snapshotAccess, .blkdebug:
+            guard new.driver.tag == old.driver.tag else { return }
+            throw BlockError(
+                "Block format '\(node.driver.driverName)' used by node '\(node.name)' does not support reopening files")
+        case .file, .hostDevice, .nullCo, .nullAio, .raw, .throttle: return
+        }
+    }
+
+    /// A child that was named stays a child that is named; one that was defined keeps its name.
+    private func checkChildren(_ old: BlockdevOptions) throws(BlockError) {
+        for (name, reference) in new.driver.children {
+            guard case .definition(let definition) = reference, let edge = node.child(named: name) else { continue }
+            if case .reference? = old.driver.children.first(where: { $0.name == name })?.reference {
+                throw BlockError("Cannot change the option '\(name).driver'")
+            }
+            if let childName = definition.nodeName, childName != edge.node.name {
+                throw BlockError("Cannot change the option '\(name).node-name'")
+            }
+        }
+    }
+}

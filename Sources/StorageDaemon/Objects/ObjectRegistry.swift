@@ -1,0 +1,57 @@
+import IOLoop
+import QAPI
+
+/// The objects made with `object-add`, by their identifiers.
+@GraphActor
+final class ObjectRegistry {
+    /// The types of objects, in alphabetical order.
+    static let types: [any UserObject.Type] = [IOThread.self]
+
+    /// The objects in the order in which they were made.
+    private(set) var objects: [(id: String, object: any UserObject)] = []
+
+    nonisolated init() {}
+
+    /// The object of an identifier.
+    func object(_ id: String) -> (any UserObject)? { objects.first { $0.id == id }?.object }
+
+    /// The object of an identifier if it is of a type.
+    func object<Object: UserObject>(_ id: String, as type: Object.Type) -> Object? { object(id) as? Object }
+
+    /// Checks an identifier for a new object. Errors: it is malformed or taken.
+    func check(id: String) throws(QMPError) {
+        guard Identifier.isWellFormed(id) else { throw QMPError("Parameter 'id' expects an identifier") }
+        guard object(id) == nil else {
+            throw QMPError("attempt to add duplicate property '\(id)' to object (type 'container')")
+        }
+    }
+
+    /// Adds an object whose identifier was checked.
+    func insert(_ object: any UserObject, id: String) { objects.append((id, object)) }
+
+    /// Takes an object away. Errors: there is none, or it is in use.
+    func remove(_ id: String) throws(QMPError) {
+        guard let object = object(id) else { throw QMPError("object '\(id)' not found") }
+        try object.prepareRemoval(id: id)
+        objects.removeAll { $0.id == id }
+        object.didRemove()
+    }
+
+    /// Takes all objects away; nobody uses them any more.
+    func removeAll() {
+        for (_, object) in objects { object.didRemove() }
+        objects = []
+    }
+}
+
+/// The identifiers of objects and other things that users name.
+enum Identifier {
+    /// Whether a name is a letter followed by letters, digits, "-", "." and "_".
+    static func isWellFormed(_ name: String) -> Bool {
+        func isLetter(_ byte: UInt8) -> Bool { (0x41...0x5A).contains(byte & 0xDF) }
+        guard let first = name.utf8.first, isLetter(first) else { return false }
+        return name.utf8.dropFirst().allSatisfy { byte in
+            isLetter(byte) || (0x30...0x39).contains(byte) || "-._".utf8.contains(byte)
+        }
+    }
+}

@@ -2,14 +2,14 @@ import QMPSchema
 import Synchronization
 
 /// Passes the daemon's events on to whoever has subscribed: the monitors, tests.
-public final class EventHub: Sendable {
+final class EventHub: Sendable {
     private let sinks = Mutex<[@Sendable (QMPEvent) -> Void]>([])
 
     /// A hub without subscribers.
-    public init() {}
+    init() {}
 
     /// From now on, calls `sink` for each event, from whatever thread it happens on.
-    public func subscribe(_ sink: @escaping @Sendable (QMPEvent) -> Void) {
+    func subscribe(_ sink: @escaping @Sendable (QMPEvent) -> Void) {
         sinks.withLock { $0.append(sink) }
     }
 

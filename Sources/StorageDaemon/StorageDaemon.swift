@@ -9,9 +9,9 @@ import QMPSchema
 /// The commands are in `Commands/`, one file per family. They run on the `GraphActor`, one after the other, whichever monitor
 /// they come from; the QMP server sees to that.
 @GraphActor
-public final class StorageDaemon {
+final class StorageDaemon {
     /// The block nodes.
-    public nonisolated let graph: BlockGraph
+    nonisolated let graph: BlockGraph
     /// The objects made with `object-add`.
     let objects = ObjectRegistry()
     /// The exports.
@@ -25,7 +25,7 @@ public final class StorageDaemon {
     private var isQuitting = false
 
     /// A daemon without nodes. Its events go to the hub, which monitors join.
-    public init() {
+    init() {
         let events = EventHub()
         self.events = events
         graph = BlockGraph { event in events.emit(QMPEvent(event)) }
@@ -34,13 +34,13 @@ public final class StorageDaemon {
     }
 
     /// Asks the daemon to end; `waitForQuit` returns.
-    public func requestQuit() {
+    func requestQuit() {
         isQuitting = true
         quitting.notifyAll()
     }
 
     /// Ends all exports and closes all nodes; what was written is durable then.
-    public func shutDown() async {
+    func shutDown() async {
         await exports.removeAll()
         if nbdServer.isRunning { try? await nbdServer.stop() }  // It was running: there is nothing else to fail.
         await graph.closeAll()
@@ -48,7 +48,7 @@ public final class StorageDaemon {
     }
 
     /// Returns when somebody has asked the daemon to end.
-    public func waitForQuit() async {
+    func waitForQuit() async {
         await quitting.wait(until: { isQuitting })
     }
 }

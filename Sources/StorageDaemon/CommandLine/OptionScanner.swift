@@ -65,7 +65,9 @@ enum ScannedCommandLine {
 func scanCommandLine() -> ScannedCommandLine {
     let (argc, argv) = (CommandLine.argc, CommandLine.unsafeArgv)
     let all = DaemonOption.allCases
-    let names: [UnsafePointer<CChar>?] = all.map { UnsafeRawPointer($0.name.utf8Start).assumingMemoryBound(to: CChar.self) }
+    let names: [UnsafePointer<CChar>?] = all.map {
+        UnsafeRawPointer($0.name.utf8Start).assumingMemoryBound(to: CChar.self)
+    }
     let shortNames = String(all.map { $0.shortName ?? " " })
     let takeValues = all.map(\.takesValue)
     var given: [GivenOption] = []

@@ -86,7 +86,9 @@ final class Startup {
         if options.mode == .readline { throw QMPError("Only QMP is supported") }
         guard let device = devices[options.chardev] else { throw QMPError("chardev \"\(options.chardev)\" not found") }
         if let id = options.id, !monitorNames.insert(id).inserted { throw Self.duplicate(id) }
-        guard devicesInUse.insert(device.id).inserted else { throw QMPError("chardev '\(device.id)' is already in use") }
+        guard devicesInUse.insert(device.id).inserted else {
+            throw QMPError("chardev '\(device.id)' is already in use")
+        }
         guard case .transport(let transport) = device.backend else { return }
         let monitor = server.addMonitor(
             id: options.id ?? device.id, transport: transport, pretty: options.pretty ?? false)

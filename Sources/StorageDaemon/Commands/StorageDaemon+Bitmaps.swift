@@ -5,11 +5,11 @@ import QMPSchema
 
 /// Dirty bitmaps: `block-dirty-bitmap-*` and `query-dirty-bitmaps`.
 extension StorageDaemon {
-    public func blockDirtyBitmapAdd(_ arguments: BlockDirtyBitmapAdd) async throws(QMPError) {
+    func blockDirtyBitmapAdd(_ arguments: BlockDirtyBitmapAdd) async throws(QMPError) {
         let node = try findNode(arguments.node)
         if arguments.persistent == true {
             throw QMPError("Can't store persistent bitmaps to \(node.name): \(Errno.ENOTSUP)")
-         }
+        }
         let granularity = arguments.granularity.map(Int64.init) ?? DirtyBitmap.defaultGranularity(clusterSize: nil)
         try bitmapReporting { () throws(BitmapError) in
             _ = try node.bitmaps.add(
@@ -18,24 +18,24 @@ extension StorageDaemon {
         }
     }
 
-    public func blockDirtyBitmapRemove(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
+    func blockDirtyBitmapRemove(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
         let (node, bitmap) = try find(arguments, no: .toRemove)
         node.bitmaps.remove(bitmap)
     }
 
-    public func blockDirtyBitmapClear(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
+    func blockDirtyBitmapClear(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
         _ = try find(arguments, no: .toChange).bitmap.clear()
     }
 
-    public func blockDirtyBitmapEnable(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
+    func blockDirtyBitmapEnable(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
         try find(arguments, no: .toUse).bitmap.isRecording = true
     }
 
-    public func blockDirtyBitmapDisable(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
+    func blockDirtyBitmapDisable(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
         try find(arguments, no: .toUse).bitmap.isRecording = false
     }
 
-    public func blockDirtyBitmapMerge(_ arguments: BlockDirtyBitmapMerge) async throws(QMPError) {
+    func blockDirtyBitmapMerge(_ arguments: BlockDirtyBitmapMerge) async throws(QMPError) {
         let (node, target) = try find(
             BlockDirtyBitmap(node: arguments.node, name: arguments.target), no: .toChange)
         var sources: [HierarchicalBitmap] = []
@@ -50,13 +50,13 @@ extension StorageDaemon {
         try bitmapReporting { () throws(BitmapError) in _ = try target.merge(sources) }
     }
 
-    public func xDebugBlockDirtyBitmapSha256(
+    func xDebugBlockDirtyBitmapSha256(
         _ arguments: BlockDirtyBitmap
     ) async throws(QMPError) -> BlockDirtyBitmapSha256 {
         BlockDirtyBitmapSha256(sha256: try find(arguments, no: []).bitmap.snapshot().sha256())
     }
 
-    public func queryDirtyBitmaps(
+    func queryDirtyBitmaps(
         _ arguments: QueryDirtyBitmapsArguments
     ) async throws(QMPError) -> [String: [BlockDirtyInfo]] {
         var nodes = graph.nodes

@@ -5,21 +5,21 @@ import QMPSchema
 
 /// Nodes: `blockdev-add`, `blockdev-del`, `block_resize`, `block-set-write-threshold`.
 extension StorageDaemon {
-    public func blockdevAdd(_ options: BlockdevOptions) async throws(QMPError) {
+    func blockdevAdd(_ options: BlockdevOptions) async throws(QMPError) {
         guard options.nodeName != nil else { throw QMPError("'node-name' must be specified for the root node") }
         try await reporting { () async throws(BlockError) in
             _ = try await NodeFactory(graph: graph, objects: objects).open(options, isRoot: true)
         }
     }
 
-    public func blockdevDel(_ arguments: BlockdevDelArguments) async throws(QMPError) {
+    func blockdevDel(_ arguments: BlockdevDelArguments) async throws(QMPError) {
         guard let node = graph.node(named: arguments.nodeName) else {
             throw QMPError("Failed to find node with node-name='\(arguments.nodeName)'")
         }
         try await reporting { () async throws(BlockError) in try await graph.delete(node) }
     }
 
-    public func blockResize(_ arguments: BlockResizeArguments) async throws(QMPError) {
+    func blockResize(_ arguments: BlockResizeArguments) async throws(QMPError) {
         guard let node = arguments.nodeName.flatMap({ graph.node(named: $0) }) else {
             throw QMPError(
                 "Cannot find device='\(arguments.device ?? "")' nor node-name='\(arguments.nodeName ?? "")'")
@@ -35,7 +35,7 @@ extension StorageDaemon {
         }
     }
 
-    public func blockSetWriteThreshold(_ arguments: BlockSetWriteThresholdArguments) async throws(QMPError) {
+    func blockSetWriteThreshold(_ arguments: BlockSetWriteThresholdArguments) async throws(QMPError) {
         guard let node = graph.node(named: arguments.nodeName) else {
             throw QMPError("Device '\(arguments.nodeName)' not found")
         }

@@ -6,7 +6,7 @@ import QMPSchema
 
 /// Exports: `nbd-server-*`, `block-export-*`, `query-block-exports`.
 extension StorageDaemon {
-    public func nbdServerStart(_ arguments: NbdServerOptionsLegacy) async throws(QMPError) {
+    func nbdServerStart(_ arguments: NbdServerOptionsLegacy) async throws(QMPError) {
         let address: QMPSchema.SocketAddress.Kind =
             switch arguments.addr.type {
             case .inet(let wrapper): .inet(wrapper.data)
@@ -35,11 +35,11 @@ extension StorageDaemon {
         try await reporting { () async throws(BlockError) in try await nbdServer.start(at: address, limits) }
     }
 
-    public func nbdServerStop() async throws(QMPError) {
+    func nbdServerStop() async throws(QMPError) {
         try await reporting { () async throws(BlockError) in try await nbdServer.stop() }
     }
 
-    public func nbdServerAdd(_ arguments: NbdServerAddOptions) async throws(QMPError) {
+    func nbdServerAdd(_ arguments: NbdServerAddOptions) async throws(QMPError) {
         let name = arguments.name ?? arguments.device
         let node = try findNode(arguments.device)
         var options = NBDExportOptions(id: name, node: node)
@@ -51,11 +51,11 @@ extension StorageDaemon {
         try await reporting { () async throws(BlockError) in _ = try nbdServer.export(options) }
     }
 
-    public func nbdServerRemove(_ arguments: NbdServerRemoveArguments) async throws(QMPError) {
+    func nbdServerRemove(_ arguments: NbdServerRemoveArguments) async throws(QMPError) {
         try await blockExportDel(BlockExportDelArguments(id: arguments.name, mode: arguments.mode))
     }
 
-    public func blockExportAdd(_ arguments: BlockExportOptions) async throws(QMPError) {
+    func blockExportAdd(_ arguments: BlockExportOptions) async throws(QMPError) {
         guard case .nbd(let nbd) = arguments.type else {
             throw QMPError("Parameter 'type' does not accept value '\(arguments.type.tag.rawValue)'")
         }
@@ -97,12 +97,12 @@ extension StorageDaemon {
         return loops
     }
 
-    public func blockExportDel(_ arguments: BlockExportDelArguments) async throws(QMPError) {
+    func blockExportDel(_ arguments: BlockExportDelArguments) async throws(QMPError) {
         let mode: BlockExports.BlockExportRemoveMode = arguments.mode == .hard ? .hard : .safe
         try await reporting { () async throws(BlockError) in try exports.remove(id: arguments.id, mode: mode) }
     }
 
-    public func queryBlockExports() async throws(QMPError) -> [BlockExportInfo] {
+    func queryBlockExports() async throws(QMPError) -> [BlockExportInfo] {
         exports.all.compactMap { export in
             BlockExportType(rawValue: export.typeName).map { type in
                 BlockExportInfo(

@@ -3,7 +3,7 @@ import QMPSchema
 
 /// `human-monitor-command`.
 extension StorageDaemon {
-    public func humanMonitorCommand(_ arguments: HumanMonitorCommandArguments) async throws(QMPError) -> String {
+    func humanMonitorCommand(_ arguments: HumanMonitorCommandArguments) async throws(QMPError) -> String {
         throw QMPError("not available")
     }
 }

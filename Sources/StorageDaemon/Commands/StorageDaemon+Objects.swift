@@ -5,7 +5,7 @@ import QMPSchema
 
 /// Objects: `object-add`, `object-del`, `qom-*`.
 extension StorageDaemon {
-    public func objectAdd(_ options: ObjectOptions) async throws(QMPError) {
+    func objectAdd(_ options: ObjectOptions) async throws(QMPError) {
         try objects.check(id: options.id)
         switch options.qomType {
         case .iothread(let properties):
@@ -15,9 +15,9 @@ extension StorageDaemon {
         }
     }
 
-    public func objectDel(_ arguments: ObjectDelArguments) async throws(QMPError) { try objects.remove(arguments.id) }
+    func objectDel(_ arguments: ObjectDelArguments) async throws(QMPError) { try objects.remove(arguments.id) }
 
-    public func qomList(_ arguments: QomListArguments) async throws(QMPError) -> [ObjectPropertyInfo] {
+    func qomList(_ arguments: QomListArguments) async throws(QMPError) -> [ObjectPropertyInfo] {
         let type = ObjectPropertyInfo(name: "type", type: "string")
         switch try resolve(arguments.path) {
         case .root: return [type, ObjectPropertyInfo(name: "objects", type: "child<container>")]
@@ -30,19 +30,19 @@ extension StorageDaemon {
         }
     }
 
-    public func qomGet(_ arguments: QomGetArguments) async throws(QMPError) -> JSON {
+    func qomGet(_ arguments: QomGetArguments) async throws(QMPError) -> JSON {
         let place = try resolve(arguments.path)
         if arguments.property == "type" { return .string(typeName(of: place)) }
         return try property(arguments.property, of: place).value(of: arguments.property)
     }
 
-    public func qomSet(_ arguments: QomSetArguments) async throws(QMPError) {
+    func qomSet(_ arguments: QomSetArguments) async throws(QMPError) {
         let place = try resolve(arguments.path)
         if arguments.property == "type" { throw QMPError("Property '\(typeName(of: place)).type' is not writable") }
         try property(arguments.property, of: place).setValue(arguments.value, of: arguments.property)
     }
 
-    public func qomListTypes(_ arguments: QomListTypesArguments) async throws(QMPError) -> [ObjectTypeInfo] {
+    func qomListTypes(_ arguments: QomListTypesArguments) async throws(QMPError) -> [ObjectTypeInfo] {
         let all = ObjectRegistry.types.filter { type in
             guard let wanted = arguments.implements else { return true }
             return [type.typeName, type.parentTypeName, "object", "user-creatable"].contains(wanted)
@@ -50,7 +50,7 @@ extension StorageDaemon {
         return all.map { ObjectTypeInfo(name: $0.typeName, parent: $0.parentTypeName) }
     }
 
-    public func qomListProperties(
+    func qomListProperties(
         _ arguments: QomListPropertiesArguments
     ) async throws(QMPError) -> [ObjectPropertyInfo] {
         guard let type = ObjectRegistry.types.first(where: { $0.typeName == arguments.typename }) else {

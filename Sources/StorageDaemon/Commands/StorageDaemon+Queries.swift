@@ -5,7 +5,7 @@ import QMPSchema
 
 /// What is there: `query-named-block-nodes`, `query-block`, `query-blockstats`, `x-debug-query-block-graph`.
 extension StorageDaemon {
-    public func queryNamedBlockNodes(
+    func queryNamedBlockNodes(
         _ arguments: QueryNamedBlockNodesArguments
     ) async throws(QMPError) -> [BlockDeviceInfo] {
         var infos: [BlockDeviceInfo] = []
@@ -16,14 +16,14 @@ extension StorageDaemon {
     }
 
     /// A storage daemon has no devices.
-    public func queryBlock(_ arguments: QueryBlockArguments) async throws(QMPError) -> [BlockInfo] { [] }
+    func queryBlock(_ arguments: QueryBlockArguments) async throws(QMPError) -> [BlockInfo] { [] }
 
-    public func queryBlockstats(_ arguments: QueryBlockstatsArguments) async throws(QMPError) -> [BlockStats] {
+    func queryBlockstats(_ arguments: QueryBlockstatsArguments) async throws(QMPError) -> [BlockStats] {
         guard arguments.queryNodes == true else { return [] }
         return graph.nodes.map { NodeDescription($0).statistics }
     }
 
-    public func xDebugQueryBlockGraph() async throws(QMPError) -> XDbgBlockGraph {
+    func xDebugQueryBlockGraph() async throws(QMPError) -> XDbgBlockGraph {
         BlockGraphDescription(graph).description
     }
 }

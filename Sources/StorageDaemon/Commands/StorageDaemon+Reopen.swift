@@ -5,7 +5,7 @@ import QMPSchema
 
 /// `blockdev-reopen`: other options and other children for nodes that stay in use.
 extension StorageDaemon {
-    public func blockdevReopen(_ arguments: BlockdevReopenArguments) async throws(QMPError) {
+    func blockdevReopen(_ arguments: BlockdevReopenArguments) async throws(QMPError) {
         try await reporting { () async throws(BlockError) in
             var items: [ReopenItem] = []
             for options in arguments.options {

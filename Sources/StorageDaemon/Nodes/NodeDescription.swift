@@ -72,7 +72,7 @@ struct NodeDescription {
     private var storesFile: Bool {
         node.driver is FileDriver
             || !(node.driver is SnapshotAccessDriver)
-            && (node.children.first.map { NodeDescription($0.node).storesFile } ?? false)
+                && (node.children.first.map { NodeDescription($0.node).storesFile } ?? false)
     }
 
     /// Whether a file is at the bottom of the node; what is not in a file is said to be aligned to sectors.
@@ -88,7 +88,8 @@ struct NodeDescription {
         return BlockLimitsInfo(
             requestAlignment: UInt32(clamping: limits.requestAlignment),
             maxDiscard: unlessDefault(limits.maximumDiscard, standard.maximumDiscard),
-            discardAlignment: unlessDefault(limits.discardAlignment, standard.discardAlignment).map(UInt32.init(clamping:)),
+            discardAlignment: unlessDefault(limits.discardAlignment, standard.discardAlignment).map(
+                UInt32.init(clamping:)),
             maxWriteZeroes: unlessDefault(limits.maximumWriteZeroes, standard.maximumWriteZeroes),
             writeZeroesAlignment: unlessDefault(limits.writeZeroesAlignment, standard.writeZeroesAlignment)
                 .map(UInt32.init(clamping:)),

@@ -47,7 +47,8 @@ struct NodeFactory {
         case .file(let file):
             return try await FileDriver.open(FileConfiguration(file, kind: .file, options: node.options), in: node)
         case .hostDevice(let file):
-            return try await FileDriver.open(FileConfiguration(file, kind: .hostDevice, options: node.options), in: node)
+            return try await FileDriver.open(
+                FileConfiguration(file, kind: .hostDevice, options: node.options), in: node)
         case .nullCo(let null): return try NullDriver(NullConfiguration(null, kind: .coroutines))
         case .nullAio(let null): return try NullDriver(NullConfiguration(null, kind: .callbacks))
         case .raw(let raw):
@@ -138,7 +139,8 @@ extension NullConfiguration {
     /// The configuration that QMP's options say.
     init(_ options: BlockdevOptionsNull, kind: Kind) {
         self.init(
-            kind: kind, size: options.size, latencyNanoseconds: Int64(clamping: options.latencyNs ?? 0), readZeroes: options.readZeroes)
+            kind: kind, size: options.size, latencyNanoseconds: Int64(clamping: options.latencyNs ?? 0),
+            readZeroes: options.readZeroes)
     }
 }
 

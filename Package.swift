@@ -67,7 +67,7 @@ let package = Package(
         // The block layer.
         library("BlockGraph", ["CNettle", "IOLoop"]),
         library("BlockDrivers", ["BlockGraph", "IOLoop", "QMPSchema", "QAPI", "JSON", "CLinuxShims"]),
-        library("IOCommands", ["BlockGraph"]),
+        library("IOCommands", ["BlockGraph", "IOLoop"]),
 
         // Servers and clients.
         library("BlockExports", ["BlockGraph", "IOLoop", "NBDProtocol", logging]),
@@ -99,7 +99,7 @@ let package = Package(
         tests("QMPSchema", ["QAPI", "JSON"]),
         tests("BlockGraph", ["BlockTestSupport", "IOLoop"]),
         tests("BlockDrivers", ["BlockGraph", "BlockTestSupport", "IOLoop", "QMPSchema", "QAPI", "JSON"]),
-        tests("IOCommands", ["BlockGraph", "IOLoop"]),
+        tests("IOCommands", ["BlockDrivers", "BlockGraph", "IOLoop"], resources: [.copy("Fixtures")]),
         tests("BlockExports", ["BlockGraph", "BlockDrivers", "IOLoop", "NBDProtocol"]),
         tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol", logging]),
         tests("QMPClient", ["IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPServer", logging]),

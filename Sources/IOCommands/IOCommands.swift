@@ -1,1 +1,0 @@
-// The IOCommands module: see docs/architecture.md.

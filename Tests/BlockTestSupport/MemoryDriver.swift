@@ -92,9 +92,11 @@ public final class MemoryDriver: BlockDriver {
     /// Takes all faults away.
     public func repair() { state.withLock { $0.faults = [] } }
 
-    /// Stops requests of the kind that overlap the range, before they do anything.
-    public func pause(_ operation: Operation, in range: ByteRange = 0..<Int64.max) -> Pause {
-        let pause = Pause()
+    /// Stops the next `limit` requests of the kind that overlap the range, before they do anything.
+    public func pause(
+        _ operation: Operation, in range: ByteRange = 0..<Int64.max, limit: Int = .max
+    ) -> Pause {
+        let pause = Pause(limit: limit)
         state.withLock { $0.pauses.append((operation, range, pause)) }
         return pause
     }
@@ -110,10 +112,10 @@ public final class MemoryDriver: BlockDriver {
             if half.lowerBound > range.lowerBound { await Task.yield() }
             let part = buffer[Int(half.lowerBound - range.lowerBound)..<Int(half.upperBound - range.lowerBound)]
             state.withLock { state in
-                for index in 0..<part.count {
-                    let place = Int(half.lowerBound) + index
-                    part.bytes[index] = place < state.bytes.count ? state.bytes[place] : 0
-                }
+                let start = min(Int(half.lowerBound), state.bytes.count)
+                let end = min(Int(half.upperBound), state.bytes.count)
+                part.bytes.copyBytes(from: state.bytes[start..<end])
+                part[end - start..<part.count].fill(0)
             }
         }
     }
@@ -125,7 +127,10 @@ public final class MemoryDriver: BlockDriver {
             let part = buffer[Int(half.lowerBound - range.lowerBound)..<Int(half.upperBound - range.lowerBound)]
             state.withLock { state in
                 state.makeRoom(upTo: half.upperBound, grows: abilities.grows)
-                for index in 0..<part.count { state.bytes[Int(half.lowerBound) + index] = part.bytes[index] }
+                state.bytes.withUnsafeMutableBytes { bytes in
+                    UnsafeMutableRawBufferPointer(rebasing: bytes[Int(half.lowerBound)..<Int(half.upperBound)])
+                        .copyMemory(from: UnsafeRawBufferPointer(part.bytes))
+                }
             }
         }
     }
@@ -206,7 +211,9 @@ public final class MemoryDriver: BlockDriver {
     private func fill(_ range: ByteRange, with byte: UInt8) {
         state.withLock { state in
             state.makeRoom(upTo: range.upperBound, grows: abilities.grows)
-            for index in range { state.bytes[Int(index)] = byte }
+            state.bytes.withUnsafeMutableBytes { bytes in
+                for index in range { bytes[Int(index)] = byte }
+            }
         }
     }
 }

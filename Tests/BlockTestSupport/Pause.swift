@@ -6,13 +6,15 @@ public final class Pause: Sendable {
     private struct State {
         var held = 0
         var isOpen = false
+        /// How many more requests are to stop.
+        var limit: Int
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let queue = WaitQueue()
 
-    /// A closed one.
-    public init() {}
+    /// A closed one that stops the first `limit` requests.
+    public init(limit: Int = .max) { state = Mutex(State(limit: limit)) }
 
     /// The number of requests that stand here.
     public var heldCount: Int { state.withLock { $0.held } }
@@ -30,7 +32,13 @@ public final class Pause: Sendable {
 
     /// Stands here until `resume()`.
     public func hold() async {
-        state.withLock { $0.held += 1 }
+        let stops = state.withLock { state in
+            guard state.limit > 0 else { return false }
+            state.limit -= 1
+            state.held += 1
+            return true
+        }
+        guard stops else { return }
         queue.notifyAll()
         await queue.wait(until: { state.withLock { $0.isOpen } })
         state.withLock { $0.held -= 1 }

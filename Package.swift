@@ -102,7 +102,7 @@ let package = Package(
         tests("IOCommands", ["BlockDrivers", "BlockGraph", "IOLoop"], resources: [.copy("Fixtures")]),
         tests("BlockExports", ["BlockGraph", "BlockDrivers", "IOLoop", "NBDProtocol"]),
         tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol", logging]),
-        tests("QMPClient", ["IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPServer", logging]),
+        tests("QMPClient", ["IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema", "QMPServer", logging]),
         tests(
             "StorageDaemon",
             ["BlockGraph", "IOLoop", "JSON", "QAPI", "QMPClient", "QMPSchema", "cairn-storage-daemon"]),

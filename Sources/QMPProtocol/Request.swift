@@ -57,11 +57,11 @@ public struct Request: Sendable, Hashable {
     }
 
     /// The message that asks a server for this.
-    public var message: JSON {
+    public var message: JSONObject {
         var object: JSONObject = [isOutOfBand ? "exec-oob" : "execute": .string(command)]
         if !arguments.isEmpty { object["arguments"] = .object(arguments) }
         object["id"] = id
-        return .object(object)
+        return object
     }
 }
 

@@ -56,7 +56,7 @@ import Testing
             Request("a"), Request("b", arguments: ["x": [1]], id: 5), Request("c", id: nil, isOutOfBand: true),
         ]
         for request in requests {
-            #expect(try Request(checking: request.message, isOOBEnabled: true) == request)
+            #expect(try Request(checking: .object(request.message), isOOBEnabled: true) == request)
         }
     }
 }

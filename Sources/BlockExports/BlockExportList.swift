@@ -27,12 +27,13 @@ public final class BlockExportList {
         all.insert(export, at: 0)
     }
 
-    /// Begins to remove an export; `onDeleted` is called when it is gone, which may be later.
+    /// Removes an export. One without clients is gone on return; else its end is begun, and `onDeleted` is called later.
     ///
     /// Errors: "Export 'x' is not found"; with mode safe and clients: "export 'x' still in use".
-    public func remove(id: String, mode: BlockExportRemoveMode = .safe) throws(BlockError) {
+    public func remove(id: String, mode: BlockExportRemoveMode = .safe) async throws(BlockError) {
         guard let export = self[id] else { throw BlockError("Export '\(id)' is not found") }
         guard mode == .hard || !export.hasClients else { throw BlockError("export '\(id)' still in use") }
+        guard export.hasClients else { return await removeNow(export) }
         Task { await removeNow(export) }
     }
 

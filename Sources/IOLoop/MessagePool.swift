@@ -1,3 +1,4 @@
+import CLiburing
 import Glibc
 
 /// Memory for operations on several buffers: a message header and its vectors. On one loop's thread only.

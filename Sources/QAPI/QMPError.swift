@@ -6,6 +6,8 @@ public struct QMPError: Error, Sendable, Hashable {
     public var errorClass: ErrorClass
     /// What went wrong, in one sentence without a final stop.
     public var description: String
+    /// What may help a person at a terminal; the command line prints it on a line of its own, QMP does not send it.
+    public var hint: String?
 
     /// An error of class `GenericError`.
     public init(_ description: String) {
@@ -13,9 +15,10 @@ public struct QMPError: Error, Sendable, Hashable {
     }
 
     /// An error of a class that programs can tell apart.
-    public init(_ errorClass: ErrorClass, _ description: String) {
+    public init(_ errorClass: ErrorClass, _ description: String, hint: String? = nil) {
         self.errorClass = errorClass
         self.description = description
+        self.hint = hint
     }
 }
 

@@ -1,5 +1,6 @@
 import BlockExports
 import BlockGraph
+import IOCommands
 import IOLoop
 import QAPI
 import QMPSchema
@@ -16,6 +17,8 @@ final class StorageDaemon {
     let objects = ObjectRegistry()
     /// The exports.
     let exports: BlockExportList
+    /// What `human-monitor-command` runs; results of `qemu-io` go to standard output.
+    let humanMonitor: HumanMonitor
     /// The server of NBD exports.
     let nbdServer: NBDServer
     /// Where the events go.
@@ -31,6 +34,7 @@ final class StorageDaemon {
         graph = BlockGraph { event in events.emit(QMPEvent(event)) }
         exports = BlockExportList { id in events.emit(.blockExportDeleted(BlockExportDeletedEvent(id: id))) }
         nbdServer = NBDServer(exports: exports)
+        humanMonitor = HumanMonitor(graph: graph) { text in print(text, terminator: "") }
     }
 
     /// Asks the daemon to end; `waitForQuit` returns.
@@ -59,8 +63,8 @@ extension QMPError {
     /// The error of the block layer as a client sees it.
     init(_ error: BlockError) {
         switch error.kind {
-        case .generic: self.init(error.description)
-        case .deviceNotFound: self.init(.deviceNotFound, error.description)
+        case .generic: self.init(.genericError, error.description, hint: error.hint)
+        case .deviceNotFound: self.init(.deviceNotFound, error.description, hint: error.hint)
         }
     }
 

@@ -1,12 +1,13 @@
 import BlockGraph
 import IOLoop
+import JSON
 
 /// The filter that keeps a point in time of the disk below it: before a cluster is written for the first time, its old
 /// data go to the target.
 ///
 /// A guest write waits for the copies of its clusters, then for the snapshot reads of the same clusters that are reading
 /// the disk; for nothing else. A snapshot read waits for nobody. See `SnapshotState` for the states of a cluster.
-public final class CopyBeforeWriteDriver: SnapshotProvider {
+public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
     /// The most that one copy moves at a time, in bytes: a power of two.
     static let maximumCopy: Int64 = 1 << 20
     /// How many copies may be under way in all: what bounds the memory that they take.
@@ -84,6 +85,13 @@ public final class CopyBeforeWriteDriver: SnapshotProvider {
     public var snapshotLength: Int64 { state.length }
 
     // MARK: Control
+
+    @GraphActor func describingOptions(of node: BlockNode) -> JSONObject {
+        [
+            "driver": "copy-before-write", "file": .object(source.node.describingOptions),
+            "target": .object(target.node.describingOptions),
+        ]
+    }
 
     @GraphActor public func filename(of node: BlockNode) -> String { source.node.driver.filename(of: source.node) }
 

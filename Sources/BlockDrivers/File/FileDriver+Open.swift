@@ -75,7 +75,7 @@ extension FileDriver {
     private static func openLock(
         of file: FileDescriptor, _ configuration: FileConfiguration, _ options: NodeOptions
     ) throws(BlockError) -> ImageLock? {
-        guard configuration.locking != .off, !options.forceShare else { return nil }
+        guard configuration.locking != .off else { return nil }
         guard let file = try? reopen(file, writable: false, direct: false) else {
             // Without the right to read there is no lock to be had.
             guard configuration.locking == .auto else {

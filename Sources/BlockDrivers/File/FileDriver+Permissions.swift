@@ -7,7 +7,7 @@ extension FileDriver {
         let wantsWrite = !permissions.used.isDisjoint(with: [.write, .writeUnchanged, .resize])
         if wantsWrite, node.options.isAutoReadOnly, !isWritable { try openForWriting() }
         do {
-            try lock?.acquire(permissions)
+            try lock?.acquire(lockedPermissions(permissions, of: node), filename: configuration.filename)
         } catch {
             pending?.closeNow()
             pending = nil
@@ -16,16 +16,21 @@ extension FileDriver {
     }
 
     @GraphActor public func commitPermissions(of node: BlockNode) {
-        lock?.reduce(to: node.permissions)
+        lock?.reduce(to: lockedPermissions(node.permissions, of: node))
         guard let file = pending else { return }
         pending = nil
         replaceDescriptor(withWritable: file)
     }
 
     @GraphActor public func abortPermissions(of node: BlockNode) {
-        lock?.reduce(to: node.permissions)
+        lock?.reduce(to: lockedPermissions(node.permissions, of: node))
         pending?.closeNow()
         pending = nil
+    }
+
+    /// What the lock tells other processes: with `force-share` they may do anything.
+    @GraphActor private func lockedPermissions(_ permissions: PermissionPair, of node: BlockNode) -> PermissionPair {
+        PermissionPair(used: permissions.used, shared: node.options.forceShare ? .all : permissions.shared)
     }
 
     /// Opens the same file for writing, as `auto-read-only` promises for the first writer.

@@ -40,12 +40,12 @@ struct ImageLock {
 
     /// Takes the locks of the permissions on top of those held, and looks for conflicts with other processes.
     /// On an error the locks held before remain.
-    mutating func acquire(_ permissions: PermissionPair) throws(BlockError) {
+    mutating func acquire(_ permissions: PermissionPair, filename: String) throws(BlockError) {
         let before = held
         let wanted = LockedBits(permissions)
         do {
             try lock(wanted)
-            try check(wanted)
+            try check(wanted, filename)
         } catch {
             release(downTo: before)
             throw error
@@ -83,15 +83,16 @@ struct ImageLock {
         try? file.unlockRange(offset: Int(byte), length: 1)  // A lock too many keeps others out, no more than that.
     }
 
-    private func check(_ wanted: LockedBits) throws(BlockError) {
+    private func check(_ wanted: LockedBits, _ filename: String) throws(BlockError) {
+        let hint = "Is another process using the image [\(filename)]?"
         for bit in 0..<UInt8(4) {
             let mask: UInt8 = 1 << bit
             let name = BlockPermissions(rawValue: mask).description
             if wanted.used & mask != 0, isLocked(Self.unsharedBase + Int64(bit)) {
-                throw BlockError("Failed to get \"\(name)\" lock")
+                throw BlockError("Failed to get \"\(name)\" lock", hint: hint)
             }
             if wanted.unshared & mask != 0, isLocked(Self.usedBase + Int64(bit)) {
-                throw BlockError("Failed to get shared \"\(name)\" lock")
+                throw BlockError("Failed to get shared \"\(name)\" lock", hint: hint)
             }
         }
     }

@@ -22,15 +22,16 @@ public struct RawConfiguration: Hashable, Sendable {
         let offset = offset ?? 0
         if offset < 0 { throw BlockError("Value '\(offset)' is out of range for parameter 'offset'") }
         if let size, size < 0 { throw BlockError("Value '\(size)' is out of range for parameter 'size'") }
-        if let size, size % 512 != 0 {
-            throw BlockError("Specified size is not multiple of 512", kind: .generic, errno: .EINVAL)
-        }
         guard offset <= fileLength else {
             throw BlockError(
                 "Offset (\(offset)) cannot be greater than size of the containing file (\(fileLength))", kind: .generic,
                 errno: .EINVAL)
         }
-        guard let size, size > fileLength - offset else { return }
+        guard let size else { return }
+        guard size > fileLength - offset else {
+            guard size % 512 != 0 else { return }
+            throw BlockError("Specified size is not multiple of 512", kind: .generic, errno: .EINVAL)
+        }
         // Two blanks before "actual": the text is compared by scripts.
         throw BlockError(
             """

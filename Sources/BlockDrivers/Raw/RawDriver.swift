@@ -123,7 +123,11 @@ public final class RawDriver: BlockDriver {
     @GraphActor public func allocatedSize() async -> Int64? { await file.node.driver.allocatedSize() }
 
     @GraphActor public func filename(of node: BlockNode) -> String {
-        if current.offset == nil, current.size == nil { return file.node.driver.filename(of: file.node) }
+        let file = file.node
+        if current.offset == nil, current.size == nil, file.driver.isProtocol {
+            let name = file.driver.filename(of: file)
+            if !name.hasPrefix("json:") { return name }
+        }
         return describingOptions(of: node).asFilename
     }
 }

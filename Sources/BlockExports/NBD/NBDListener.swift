@@ -4,7 +4,7 @@ import IOLoop
 
 /// Where an NBD server waits for clients.
 public enum NBDServerAddress: Hashable, Sendable {
-    /// A Unix socket at a path; a file that is there is replaced.
+    /// A Unix socket at a path; a socket that is there is replaced.
     case unix(path: String)
     /// A Unix socket in the abstract name space.
     case abstract(name: String)
@@ -49,12 +49,18 @@ struct NBDListener {
 
     private static func openUnix(_ path: String, _ backlog: Int32) throws(BlockError) -> NBDListener {
         guard path.utf8.count < 108 else { throw BlockError("UNIX socket path '\(path)' is too long") }
-        unlink(path)
+        if isSocket(path) { unlink(path) }
         do throws(Errno) {
             return NBDListener(sockets: [try .listen(.unix(path: path), backlog: backlog)], path: path)
         } catch {
             throw BlockError("Failed to bind socket to \(path)", errno: error)
         }
+    }
+
+    /// Whether a socket is at the path: one that was left behind is in the way, anything else is somebody's file.
+    private static func isSocket(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
     }
 
     private static func openInet(

@@ -54,16 +54,16 @@ extension NBDServer {
         for reference in options.bitmaps {
             let (bitmap, node) = try find(reference, options.node)
             let name = bitmap.name ?? ""
-            do throws(BitmapError) {
-                try bitmap.require(no: .toUse)
-            } catch {
-                throw BlockError(error.description)
-            }
             guard !found.contains(where: { $0 === bitmap }) else {
                 throw BlockError(BitmapError.busy(name).description)
             }
             guard options.isWritable || node.isReadOnly || !bitmap.isRecording else {
                 throw BlockError("Enabled bitmap '\(name)' incompatible with readonly export")
+            }
+            do throws(BitmapError) {
+                try bitmap.require(no: .toUse)
+            } catch {
+                throw BlockError(error.description)
             }
             let context = "qemu:dirty-bitmap:\(name)"
             guard context.utf8.count <= NBD.maximumStringLength else {

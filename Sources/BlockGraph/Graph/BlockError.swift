@@ -16,9 +16,12 @@ public struct BlockError: Error, Hashable, Sendable, CustomStringConvertible {
     public let description: String
     /// The system's error behind it, where there is one.
     public let errno: Errno?
+    /// What may help a person at a terminal.
+    public let hint: String?
 
     /// An error with its text.
-    public init(_ description: String, kind: Kind = .generic, errno: Errno? = nil) {
+    public init(_ description: String, kind: Kind = .generic, errno: Errno? = nil, hint: String? = nil) {
+        self.hint = hint
         self.description = description
         self.kind = kind
         self.errno = errno

@@ -60,7 +60,7 @@ extension BlockNode {
         while !status.isAllocated {
             let isFilter = layer.driver.filteredChild != nil
             guard let next = (layer.driver.filteredChild ?? layer.driver.backingChild)?.node, next !== base else {
-                status.isZero = status.isZero || base == nil
+                status.isZero = status.isZero || (base == nil && !layer.driver.isProtocol)
                 status.isEndOfFile = isEnd && status.length == wholeLength
                 return (status, 0)
             }

@@ -24,7 +24,7 @@ struct CharacterDevice {
     static func open(_ text: String) async throws(QMPError) -> CharacterDevice {
         let options = try CharacterDeviceOptions(text)
         guard let id = options["id"] else { throw QMPError("chardev: no id specified") }
-        guard Identifier.isWellFormed(id) else { throw malformedIdentifier }
+        guard Identifier.isWellFormed(id) else { throw Identifier.malformed }
         guard let backend = options["backend"] else { throw QMPError("chardev: \"\(id)\" missing backend") }
         switch backend {
         case "null": return CharacterDevice(id: id, backend: .null, waitsForClient: false, takesStandardStreams: false)
@@ -84,13 +84,6 @@ struct CharacterDevice {
         if isServer { throw QMPError("Failed to bind socket\(listenName): \(last)") }
         throw QMPError("Failed to connect to '\(name)': \(last)")
     }
-
-    /// What is wrong with an identifier, with the explanation that the command line gives.
-    static let malformedIdentifier = QMPError(
-        """
-        Parameter 'id' expects an identifier
-        Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.
-        """)
 }
 
 /// The flat `key=value` options of `--chardev`: the first may be the backend alone, a key alone is switched on.

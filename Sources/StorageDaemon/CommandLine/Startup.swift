@@ -23,6 +23,7 @@ final class Startup {
     private var devices: [String: CharacterDevice] = [:]
     private var devicesInUse: Set<String> = []
     private var monitorNames: Set<String> = []
+    private var monitors: [(device: CharacterDevice, options: MonitorOptions)] = []
     private var hasStandardStreams = false
 
     init(daemon: StorageDaemon, server: QMPServer) {
@@ -36,10 +37,12 @@ final class Startup {
             do {
                 try await apply(option)
             } catch {
-                throw StartupError("\(option.words): \(error.description)")
+                let hint = error.hint.map { "\n\($0)" } ?? ""
+                throw StartupError("\(option.words): \(error.description)\(hint)")
             }
         }
         if let path = options.last(where: { $0.option == .pidfile })?.value { pidFile = try await PidFile.create(path) }
+        await openMonitors()
     }
 
     private func apply(_ given: GivenOption) async throws(QMPError) {
@@ -53,8 +56,9 @@ final class Startup {
         case .monitor: try await addMonitor(given.value)
         case .nbdServer: try await daemon.startNBDServer(try decode(NbdServerOptions.self, given.value))
         case .object:
+            if ObjectHelp.isAskedFor(by: given.value) { ObjectHelp.printAndExit(given.value) }
             let options = try decode(ObjectOptions.self, given.value, impliedKey: "qom-type")
-            guard Identifier.isWellFormed(options.id) else { throw CharacterDevice.malformedIdentifier }
+            guard Identifier.isWellFormed(options.id) else { throw Identifier.malformed }
             try await daemon.objectAdd(options)
         }
     }
@@ -89,9 +93,16 @@ final class Startup {
         guard devicesInUse.insert(device.id).inserted else {
             throw QMPError("chardev '\(device.id)' is already in use")
         }
-        guard case .transport(let transport) = device.backend else { return }
-        let monitor = server.addMonitor(
-            id: options.id ?? device.id, transport: transport, pretty: options.pretty ?? false)
-        if device.waitsForClient { await monitor.waitForClient() }
+        monitors.append((device, options))
+    }
+
+    /// Lets clients in: not before the daemon is what the command line says, so that they find it complete.
+    private func openMonitors() async {
+        for (device, options) in monitors {
+            guard case .transport(let transport) = device.backend else { continue }
+            let monitor = server.addMonitor(
+                id: options.id ?? device.id, transport: transport, pretty: options.pretty ?? false)
+            if device.waitsForClient { await monitor.waitForClient() }
+        }
     }
 }

@@ -7,6 +7,7 @@ import QMPSchema
 /// Exports: `nbd-server-*`, `block-export-*`, `query-block-exports`.
 extension StorageDaemon {
     func nbdServerStart(_ arguments: NbdServerOptionsLegacy) async throws(QMPError) {
+        if case .fd = arguments.addr.type { throw QMPError("only QEMU supports file descriptor passing") }
         let address: QMPSchema.SocketAddress.Kind =
             switch arguments.addr.type {
             case .inet(let wrapper): .inet(wrapper.data)
@@ -31,7 +32,7 @@ extension StorageDaemon {
         var limits = NBDServer.Limits()
         if let maximum = options.maxConnections { limits.maximumConnections = Int(maximum) }
         if let seconds = options.handshakeMaxSeconds { limits.handshakeMaximumSeconds = Int(seconds) }
-        let address = try NBDServerAddress(options.addr)
+        let address = try await NBDServerAddress(options.addr)
         try await reporting { () async throws(BlockError) in try await nbdServer.start(at: address, limits) }
     }
 
@@ -87,6 +88,7 @@ extension StorageDaemon {
             case .single(let name): [name]
             case .multi(let names): names
             }
+        if case .multi(let names)? = iothreads, names.isEmpty { throw QMPError("The set of I/O threads must not be empty") }
         var loops: [IOLoop] = []
         for name in names {
             guard let thread = objects.object(name, as: IOThread.self) else {
@@ -99,7 +101,9 @@ extension StorageDaemon {
 
     func blockExportDel(_ arguments: BlockExportDelArguments) async throws(QMPError) {
         let mode: BlockExports.BlockExportRemoveMode = arguments.mode == .hard ? .hard : .safe
-        try await reporting { () async throws(BlockError) in try exports.remove(id: arguments.id, mode: mode) }
+        try await reporting { () async throws(BlockError) in
+            try await exports.remove(id: arguments.id, mode: mode)
+        }
     }
 
     func queryBlockExports() async throws(QMPError) -> [BlockExportInfo] {
@@ -114,7 +118,7 @@ extension StorageDaemon {
 
 extension NBDServerAddress {
     /// The address that QMP gives. Error: the daemon cannot listen at addresses of this kind.
-    init(_ address: QMPSchema.SocketAddress) throws(QMPError) {
+    init(_ address: QMPSchema.SocketAddress) async throws(QMPError) {
         switch address.type {
         case .unix(let unix) where unix.abstract == true: self = .abstract(name: unix.path)
         case .unix(let unix): self = .unix(path: unix.path)
@@ -128,7 +132,11 @@ extension NBDServerAddress {
             self = .inet(host: inet.host, service: inet.port, family: family)
         case .fd(let fd):
             guard let number = Int32(fd.str), number >= 0 else { throw QMPError("Unable to parse FD number \(fd.str)") }
-            self = .descriptor(FileDescriptor(rawValue: number))
+            let descriptor = FileDescriptor(rawValue: number)
+            guard let status = try? await descriptor.statx(), status.kind == .socket else {
+                throw QMPError("File descriptor '\(fd.str)' is not a socket")
+            }
+            self = .descriptor(descriptor)
         case .vsock:
             throw QMPError("Sockets of type 'vsock' are not supported")
         }

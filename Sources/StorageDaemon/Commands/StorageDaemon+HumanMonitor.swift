@@ -1,9 +1,10 @@
+import IOCommands
 import QAPI
 import QMPSchema
 
 /// `human-monitor-command`.
 extension StorageDaemon {
     func humanMonitorCommand(_ arguments: HumanMonitorCommandArguments) async throws(QMPError) -> String {
-        throw QMPError("not available")
+        await humanMonitor.run(arguments.commandLine)
     }
 }

@@ -10,8 +10,8 @@ extension StorageDaemon {
         switch options.qomType {
         case .iothread(let properties):
             objects.insert(try IOThread(id: options.id, properties), id: options.id)
-        case .throttleGroup:
-            throw QMPError("Object type 'throttle-group' is not available")
+        case .throttleGroup(let properties):
+            objects.insert(try ThrottleGroupObject(id: options.id, properties), id: options.id)
         }
     }
 

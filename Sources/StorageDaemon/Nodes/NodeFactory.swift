@@ -59,8 +59,12 @@ struct NodeFactory {
             let configuration = try copyBeforeWriteConfiguration(cbw)
             return try CopyBeforeWriteDriver.open(configuration, in: node, source: source, target: target)
         case .snapshotAccess: return SnapshotAccessDriver.open(in: node, file: try requireFile())
-        case .throttle, .blkdebug:
-            throw BlockError("Driver '\(options.tag.rawValue)' is not available")
+        case .throttle(let throttle):
+            let configuration = try throttleConfiguration(throttle)
+            return ThrottleDriver.open(configuration, in: node, file: try requireFile())
+        case .blkdebug(let blkdebug):
+            let image = try await child(blkdebug.image, inheriting: node.options)
+            return try await BlkdebugDriver.open(BlkdebugConfiguration(blkdebug), in: node, image: image)
         }
     }
 
@@ -88,6 +92,15 @@ struct NodeFactory {
         }
         configuration.minimumClusterSize = size
         return configuration
+    }
+
+    private func throttleConfiguration(
+        _ options: BlockdevOptionsThrottle
+    ) throws(BlockError) -> ThrottleNodeConfiguration {
+        guard let object = objects.object(options.throttleGroup, as: ThrottleGroupObject.self) else {
+            throw BlockError("Throttle group '\(options.throttleGroup)' does not exist")
+        }
+        return ThrottleNodeConfiguration(group: object.group)
     }
 
     private func bitmap(_ reference: BlockDirtyBitmap) throws(BlockError) -> DirtyBitmap {
@@ -130,7 +143,8 @@ extension NodeFactory {
         case .nullAio(let null): NullConfiguration(null, kind: .callbacks)
         case .raw(let raw): RawConfiguration(raw)
         case .copyBeforeWrite(let cbw): try copyBeforeWriteConfiguration(cbw)
-        case .snapshotAccess, .throttle, .blkdebug: options
+        case .throttle(let throttle): try throttleConfiguration(throttle)
+        case .snapshotAccess, .blkdebug: options
         }
     }
 }
@@ -139,7 +153,7 @@ extension NullConfiguration {
     /// The configuration that QMP's options say.
     init(_ options: BlockdevOptionsNull, kind: Kind) {
         self.init(
-            kind: kind, size: options.size, latencyNanoseconds: Int64(clamping: options.latencyNs ?? 0),
+            kind: kind, size: options.size, latencyNanoseconds: Int64(bitPattern: options.latencyNs ?? 0),
             readZeroes: options.readZeroes)
     }
 }

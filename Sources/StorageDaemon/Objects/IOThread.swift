@@ -14,7 +14,9 @@ final class IOThread: UserObject {
         "thread-pool-min", "aio-max-batch", "thread-pool-max", "poll-max-ns", "poll-weight", "poll-grow", "poll-shrink",
     ].map { (name: $0, type: "int") }
 
-    private static let defaults: [String: Int64] = ["poll-max-ns": 32768, "thread-pool-max": 64]
+    private static let defaults: [String: Int64] = [
+        "poll-max-ns": 32768, "poll-grow": 2, "poll-shrink": 2, "thread-pool-max": 64,
+    ]
 
     /// The loop.
     nonisolated let loop: IOLoop

@@ -5,7 +5,7 @@ import QAPI
 @GraphActor
 final class ObjectRegistry {
     /// The types of objects, in alphabetical order.
-    static let types: [any UserObject.Type] = [IOThread.self]
+    static let types: [any UserObject.Type] = [IOThread.self, ThrottleGroupObject.self]
 
     /// The objects in the order in which they were made.
     private(set) var objects: [(id: String, object: any UserObject)] = []
@@ -20,7 +20,7 @@ final class ObjectRegistry {
 
     /// Checks an identifier for a new object. Errors: it is malformed or taken.
     func check(id: String) throws(QMPError) {
-        guard Identifier.isWellFormed(id) else { throw QMPError("Parameter 'id' expects an identifier") }
+        guard Identifier.isWellFormed(id) else { throw Identifier.malformed }
         guard object(id) == nil else {
             throw QMPError("attempt to add duplicate property '\(id)' to object (type 'container')")
         }
@@ -46,6 +46,11 @@ final class ObjectRegistry {
 
 /// The identifiers of objects and other things that users name.
 enum Identifier {
+    /// What is wrong with one that is not well-formed.
+    static let malformed = QMPError(
+        .genericError, "Parameter 'id' expects an identifier",
+        hint: "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.")
+
     /// Whether a name is a letter followed by letters, digits, "-", "." and "_".
     static func isWellFormed(_ name: String) -> Bool {
         func isLetter(_ byte: UInt8) -> Bool { (0x41...0x5A).contains(byte & 0xDF) }

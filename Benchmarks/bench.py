@@ -1,0 +1,140 @@
+#!/usr/bin/python3
+"""Measures cairn-storage-daemon and qemu-storage-daemon side by side, in alternating rounds, and prints medians and ratios.
+
+The other daemon is $REFERENCE_QEMU (a program, or a folder that has it), else the qemu-storage-daemon of PATH. Load comes
+from fio's nbd engine over a Unix socket; files are in $BENCH_DIR (default /dev/shm, so that memory and not a disk is measured).
+A ratio above 1 says that Cairn is faster. Timings depend on the machine: they inform, and decide no test.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROWS = [
+    # name, set-up, rw, block size, queue depth, connections
+    ("4 KiB random read, depth 1", "raw", "randread", "4k", 1, 1),
+    ("4 KiB random read, depth 32", "raw", "randread", "4k", 32, 1),
+    ("4 KiB random read, depth 128", "raw", "randread", "4k", 128, 1),
+    ("4 KiB random read, depth 32, 4 connections", "raw", "randread", "4k", 32, 4),
+    ("4 KiB random write, depth 1", "raw", "randwrite", "4k", 1, 1),
+    ("4 KiB random write, depth 32", "raw", "randwrite", "4k", 32, 1),
+    ("4 KiB random write, depth 128", "raw", "randwrite", "4k", 128, 1),
+    ("1 MiB sequential read, depth 4", "raw", "read", "1m", 4, 1),
+    ("1 MiB sequential write, depth 4", "raw", "write", "1m", 4, 1),
+    ("4 KiB random write under copy-before-write, depth 1", "cbw", "randwrite", "4k", 1, 1),
+    ("4 KiB random write under copy-before-write, depth 32", "cbw", "randwrite", "4k", 32, 1),
+]
+
+
+def find_reference():
+    """The program to compare with, or None."""
+    path = os.environ.get("REFERENCE_QEMU")
+    if path and os.path.isdir(path):
+        path = os.path.join(path, "qemu-storage-daemon")
+    return path or shutil.which("qemu-storage-daemon")
+
+
+class Daemon:
+    """A daemon with a disk exported over NBD, in a folder of its own."""
+
+    def __init__(self, program, directory, setup, size):
+        self.directory = directory
+        disk = os.path.join(directory, "disk.img")
+        with open(disk, "wb") as file:
+            block = os.urandom(1 << 20)
+            for _ in range(size >> 20):
+                file.write(block)
+        arguments = [program, "--blockdev", f"file,node-name=file,filename={disk}"]
+        node = "file"
+        if setup == "cbw":
+            scratch = os.path.join(directory, "scratch.img")
+            with open(scratch, "wb") as file:
+                file.truncate(size)
+            arguments += [
+                "--blockdev", f"file,node-name=scratch,filename={scratch}",
+                "--blockdev", "copy-before-write,node-name=cbw,file=file,target=scratch",
+                "--blockdev", "snapshot-access,node-name=snapshot,file=cbw",
+            ]
+            node = "cbw"
+        self.nbd = os.path.join(directory, "nbd.sock")
+        arguments += [
+            "--object", "iothread,id=io0",
+            "--nbd-server", f"addr.type=unix,addr.path={self.nbd}",
+            "--export", f"nbd,id=e,name=disk,node-name={node},writable=on,iothread=io0",
+        ]
+        self.process = subprocess.Popen(arguments)
+        for _ in range(200):
+            try:
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(self.nbd)
+                break
+            except OSError:
+                time.sleep(0.05)
+
+    def load(self, rw, block_size, depth, connections, seconds):
+        """Requests per second."""
+        result = subprocess.run(
+            ["fio", "--name=bench", "--ioengine=nbd", f"--uri=nbd+unix:///disk?socket={self.nbd}", f"--rw={rw}",
+             f"--bs={block_size}", f"--iodepth={depth}", f"--numjobs={connections}", "--group_reporting",
+             "--time_based", f"--runtime={seconds}", "--randrepeat=1", "--output-format=json"],
+            capture_output=True, text=True, check=True, cwd=self.directory)
+        job = json.loads(result.stdout[result.stdout.index("{"):])["jobs"][0]
+        side = job["read"] if "read" in rw else job["write"]
+        return side["iops"]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def measure(program, row, seconds, size):
+    """One round of a row with one program."""
+    _, setup, rw, block_size, depth, connections = row
+    base = os.environ.get("BENCH_DIR", "/dev/shm" if os.path.isdir("/dev/shm") else None)
+    with tempfile.TemporaryDirectory(prefix="cairn-bench-", dir=base) as directory:
+        daemon = Daemon(program, directory, setup, size)
+        try:
+            return daemon.load(rw, block_size, depth, connections, seconds)
+        finally:
+            daemon.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--subject", required=True, help="path of cairn-storage-daemon, a release build")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3, help="of load in each round")
+    parser.add_argument("--size", type=int, default=256, help="of the disk in MiB")
+    parser.add_argument("--filter", default="", help="rows whose names contain this")
+    parser.add_argument("--json", help="file for the figures")
+    options = parser.parse_args()
+    reference = find_reference()
+    if not reference:
+        sys.exit("bench: no qemu-storage-daemon: set REFERENCE_QEMU to its folder")
+
+    figures = []
+    print(f"{'':52}{'Cairn':>12}{'QEMU':>12}{'ratio':>8}")
+    for row in ROWS:
+        if options.filter not in row[0]:
+            continue
+        ours, theirs = [], []
+        for _ in range(options.rounds):
+            ours.append(measure(options.subject, row, options.seconds, options.size << 20))
+            theirs.append(measure(reference, row, options.seconds, options.size << 20))
+        ours, theirs = statistics.median(ours), statistics.median(theirs)
+        figures.append({"row": row[0], "cairn": ours, "qemu": theirs, "ratio": ours / theirs})
+        print(f"{row[0]:52}{ours:10.0f}/s{theirs:10.0f}/s{ours / theirs:8.2f}", flush=True)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(figures, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()

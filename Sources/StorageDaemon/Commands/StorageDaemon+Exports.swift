@@ -88,7 +88,9 @@ extension StorageDaemon {
             case .single(let name): [name]
             case .multi(let names): names
             }
-        if case .multi(let names)? = iothreads, names.isEmpty { throw QMPError("The set of I/O threads must not be empty") }
+        if case .multi(let names)? = iothreads, names.isEmpty {
+            throw QMPError("The set of I/O threads must not be empty")
+        }
         var loops: [IOLoop] = []
         for name in names {
             guard let thread = objects.object(name, as: IOThread.self) else {

@@ -154,8 +154,8 @@ public final class ThrottleGroup: Sendable {
     private func startTimer(_ direction: ThrottleDirection, _ state: inout State) {
         state.lines[direction.rawValue].timerNumber += 1
         let number = state.lines[direction.rawValue].timerNumber
-        // Waiters come from I/O loops; a change of the limits comes from the main loop, which is one, too.
-        state.lines[direction.rawValue].timer = Task(executorPreference: IOLoop.current ?? .main) {
+        // On the main loop: the loop of the request may be stopped while requests of other loops still wait.
+        state.lines[direction.rawValue].timer = Task(executorPreference: IOLoop.main) {
             while let deadline = self.wakeWaiters(direction, timer: number) {
                 await self.clock.sleep(until: deadline)
             }

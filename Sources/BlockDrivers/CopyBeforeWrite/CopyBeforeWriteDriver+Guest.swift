@@ -107,7 +107,9 @@ extension CopyBeforeWriteDriver {
         succeeded = true
     }
 
+    /// EIO: the target is too short; the filter may not make it longer.
     private func copy(_ piece: ByteRange) async throws(Errno) {
+        guard piece.upperBound <= target.node.length else { throw .EIO }
         let buffer = BufferPool.shared.take(count: Int(piece.length))
         defer { BufferPool.shared.give(buffer) }
         try await source.node.read(piece, into: buffer)

@@ -72,11 +72,10 @@ public final class BlockGraph {
 
     /// Deletes a node that a client made. Errors: the node is in use, or was not made by a client.
     public func delete(_ node: BlockNode) async throws(BlockError) {
+        let hasUser = node.parents.contains { if case .backend = $0.parent { true } else { false } }
+        if hasUser { throw BlockError("Node \(node.name) is in use") }
         guard node.isOwnedByMonitor else { throw BlockError("Node \(node.name) is not owned by the monitor") }
-        guard node.parents.isEmpty else {
-            let hasNodeAbove = node.parents.contains { if case .node = $0.parent { true } else { false } }
-            throw BlockError("\(hasNodeAbove ? "Block device" : "Node") \(node.name) is in use")
-        }
+        guard node.parents.isEmpty else { throw BlockError("Block device \(node.name) is in use") }
         node.isOwnedByMonitor = false
         await closeIfUnused(node)
     }

@@ -162,7 +162,7 @@ def compare_subject(options, groups, expected):
     for key, entries in answers.items():
         found = differences(expected.get(key), entries)
         if options.random:
-            found = [each for each in found if each[0] < end_of(expected[key])]
+            found = [each for each in found if each[0] < end_of(expected[key]) and not meant_anywhere(each)]
         meant = [each for each in found if known.accepts(key, each[0])]
         unmeant = [each for each in found if each not in meant]
         if unmeant:
@@ -194,6 +194,12 @@ def end_of(entries):
     """The step at which the daemon was gone, in a conversation that nobody has looked through."""
     return next((index for index, (_, lines) in enumerate(entries) if "(the daemon closed the connection)" in lines),
                 len(entries))
+
+
+def meant_anywhere(difference):
+    """Differences that known-differences.json lists where they show, and that show up in any conversation."""
+    _, text, expected, lines = difference
+    return text.startswith("@nbd-") and expected == ["nbd: EINVAL"] and lines in (["nbd: EPERM"], ["nbd: ENOSPC"])
 
 
 def report(key, found, kind):

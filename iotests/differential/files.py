@@ -1,6 +1,7 @@
 """Directives that make, change and look at files of the case's directory."""
 
 import os
+import socket
 import time
 
 from daemon import PATIENCE
@@ -39,6 +40,11 @@ class FileSteps:
 
     def do_remove(self, text):
         os.remove(self.path(text))
+
+    def do_stale_socket(self, text):
+        """A socket in the file system that nobody listens on."""
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(self.path(text))
 
     def do_exists(self, text):
         self.lines.append("yes" if os.path.lexists(self.path(text)) else "no")

@@ -110,7 +110,9 @@ class Generator:
         return {"throttle-group": "tg" if self.chance(0.9) else "nope", "file": self.child(depth)}
 
     def copy_before_write(self, depth):
-        options = {"file": self.child(depth), "target": self.child(depth)}
+        # Nobody else uses the target: that Cairn does not share it with writers is meant.
+        target = {"driver": "null-co", "size": self.pick(SIZES), "read-zeroes": True}
+        options = {"file": self.child(depth), "target": target}
         if self.chance(0.3):
             options["bitmap"] = {"node": self.existing(), "name": self.pick(BITMAPS)}
         if self.chance(0.2):
@@ -186,8 +188,8 @@ class Generator:
         for _ in range(self.random.randint(1, 4)):
             verb = self.pick(["write", "write", "read", "zero", "flush"])
             offset, length = self.pick([0, 1, 511, 4096, 65535, 65536, 99999]), self.pick([1, 512, 4096, 70000])
-            steps.append(f"@nbd-{verb} c {offset} {length} 0x{self.random.randrange(1, 256):02x}"
-                         if verb == "write" else f"@nbd-{verb} c {offset} {length}")
+            step = f"@nbd-{verb} c" if verb == "flush" else f"@nbd-{verb} c {offset} {length}"
+            steps.append(f"{step} 0x{self.random.randrange(1, 256):02x}" if verb == "write" else step)
         return [*steps, "@nbd-close c", "@sync"]
 
     def overview(self):

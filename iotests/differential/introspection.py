@@ -24,6 +24,9 @@ class Introspection:
         entity = self.entities[type_name]
         lines = []
         for member in sorted(entity["members"], key=lambda each: each["name"]):
+            if member["name"] == entity.get("tag"):
+                lines.append(f"{indent}{member['name']}: which of the variants")
+                continue
             optional = "*" if "default" in member else ""
             lines += self.member(f"{indent}{optional}{member['name']}", member, indent, variants, (*path, type_name))
         for variant in sorted(entity.get("variants", []), key=lambda each: each["case"]):

@@ -13,7 +13,7 @@ Directives (see also script.py):
 
     @file NAME SIZE [OFFSET:LENGTH:BYTE ...]    create a file, filled with patterns
     @mkdir NAME, @symlink TARGET NAME, @chmod MODE NAME, @remove NAME, @exists NAME, @await-gone NAME, @mode NAME,
-    @size NAME, @bytes NAME OFFSET LENGTH
+    @size NAME, @bytes NAME OFFSET LENGTH, @stale-socket NAME
     @write NAME TEXT            create a file holding the text (Python escapes)
 
     @send TEXT                  send raw bytes (Python escapes), wait for nothing

@@ -83,7 +83,7 @@ public final class BlkdebugDriver: BlockDriver {
     // MARK: I/O
 
     /// Fails where an armed rule says so.
-    private func inject(_ type: BlkdebugRequestKind, _ range: ByteRange) async throws(Errno) {
+    private func inject(_ type: BlkdebugIOType, _ range: ByteRange) async throws(Errno) {
         guard !isIdle.load(ordering: .acquiring) else { return }
         let injection = engine.withLock { engine in
             defer { isIdle.store(engine.isIdle, ordering: .releasing) }

@@ -46,7 +46,7 @@ struct BlkdebugEngine: Sendable {
     private func holds(_ required: Int64?) -> Bool { required ?? 0 == 0 || required == state }
 
     /// What becomes of a request; nil where it is carried out.
-    mutating func inject(_ type: BlkdebugRequestKind, _ range: ByteRange) -> Injection? {
+    mutating func inject(_ type: BlkdebugIOType, _ range: ByteRange) -> Injection? {
         guard let rule = armed.first(where: { $0.injection.matches(type, range) }) else { return nil }
         if rule.injection.once == true {
             armed.removeAll { $0.number == rule.number }

@@ -116,7 +116,7 @@ struct BlkdebugRuleFile: Equatable, Sendable {
         }
         var rule = BlkdebugInjectError(event: event)
         if let text = values["iotype"] {
-            guard let type = BlkdebugRequestKind(rawValue: text) else {
+            guard let type = BlkdebugIOType(rawValue: text) else {
                 throw BlockError("invalid parameter value: \(text)")
             }
             rule.ioType = type

@@ -1,7 +1,7 @@
 import BlockGraph
 
 /// A kind of request in which `blkdebug` can inject errors. The wire names of QMP.
-public enum BlkdebugRequestKind: String, CaseIterable, Hashable, Sendable {
+public enum BlkdebugIOType: String, CaseIterable, Hashable, Sendable {
     /// Reads.
     case read
     /// Writes.
@@ -23,7 +23,7 @@ public struct BlkdebugInjectError: Hashable, Sendable {
     /// The state in which the event arms the rule; nil or 0 for any.
     public var state: Int64?
     /// The requests that fail; nil for all but queries of the block status.
-    public var ioType: BlkdebugRequestKind?
+    public var ioType: BlkdebugIOType?
     /// The error's number; nil for EIO. 0 or less: the request is only delayed.
     public var errno: Int64?
     /// How long the request is held back before it fails, in nanoseconds; nil for not at all.
@@ -39,7 +39,7 @@ public struct BlkdebugInjectError: Hashable, Sendable {
     public init(event: DebugEvent) { self.event = event }
 
     /// Whether the rule is for a request.
-    func matches(_ type: BlkdebugRequestKind, _ range: ByteRange) -> Bool {
+    func matches(_ type: BlkdebugIOType, _ range: ByteRange) -> Bool {
         guard ioType == type || (ioType == nil && type != .blockStatus) else { return false }
         guard let sector, sector != -1 else { return true }
         guard !range.isEmpty, sector >= 0 else { return false }

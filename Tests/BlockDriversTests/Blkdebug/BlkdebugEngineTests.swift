@@ -22,16 +22,16 @@ import Testing
 
     @Test func `a rule for no event is armed from the start, for all but block status`() {
         var engine = Self.engine([Self.rule(.none)])
-        for type in BlkdebugRequestKind.allCases {
+        for type in BlkdebugIOType.allCases {
             #expect(engine.inject(type, 0..<512)?.errno == (type == .blockStatus ? nil : 5))
         }
         #expect(engine.inject(.flush, 0..<0)?.errno == 5)
     }
 
     @Test func `a rule can be for one kind of request`() {
-        for kind in BlkdebugRequestKind.allCases {
+        for kind in BlkdebugIOType.allCases {
             var engine = Self.engine([Self.rule(.none) { $0.ioType = kind }])
-            for type in BlkdebugRequestKind.allCases {
+            for type in BlkdebugIOType.allCases {
                 #expect((engine.inject(type, 0..<512) != nil) == (type == kind))
             }
         }

@@ -31,6 +31,7 @@ final class Harness: Sendable {
         monitor = HumanMonitor(graph: graph, hooks: hooks, print: { [printed] in printed.append($0) })
     }
 
+    /// Opens a node in a graph.
     @GraphActor
     static func open(
         _ driver: any BlockDriver, _ name: String, _ options: NodeOptions, _ graph: BlockGraph
@@ -56,10 +57,11 @@ final class Harness: Sendable {
 
 /// The text with "T" for the times and rates of reports.
 func withoutTimes(_ text: String) -> String {
-    let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { line -> String in
+    let lines = text.utf8.split(separator: 0x0A, omittingEmptySubsequences: false).map { bytes -> String in
+        let line = String(decoding: bytes, as: UTF8.self)
         if let report = line.firstRange(of: " ops; ") { return line[..<report.upperBound] + "T" }
         let fields = line.split(separator: ",")
-        guard fields.count == 5, Int(fields[0]) != nil, fields[1] == "1" else { return String(line) }
+        guard fields.count == 5, Int(fields[0]) != nil, fields[1] == "1" else { return line }
         return "\(fields[0]),1,T"
     }
     return lines.joined(separator: "\n")

@@ -16,9 +16,8 @@ struct Transcript {
         let url = try #require(Bundle.module.url(forResource: "Fixtures/\(name)", withExtension: nil))
         var entries: [Entry] = []
         var isComplete = true
-        for line in try String(contentsOf: url, encoding: .utf8).split(
-            separator: "\n", omittingEmptySubsequences: false)
-        {
+        for bytes in try Data(contentsOf: url).split(separator: 0x0A, omittingEmptySubsequences: false) {
+            let line = String(decoding: bytes, as: UTF8.self)
             if line.hasPrefix("> ") {
                 entries.append(Entry(line: try Self.decode(line)))
                 isComplete = false
@@ -32,7 +31,7 @@ struct Transcript {
         self.entries = entries
     }
 
-    private static func decode(_ line: Substring) throws -> String {
-        try JSONDecoder().decode(String.self, from: Data(line.dropFirst(2).utf8))
+    private static func decode(_ line: String) throws -> String {
+        try JSONDecoder().decode(String.self, from: Data(line.utf8.dropFirst(2)))
     }
 }

@@ -2,8 +2,8 @@ import BlockGraph
 import IOLoop
 import Synchronization
 
-/// A disk in memory, with clusters that may be unallocated, failures on demand, and breakpoints.
-final class MemoryDriver: BlockDriver {
+/// A disk in memory that passes for a file, with clusters that may be unallocated, failures on demand, and breakpoints.
+final class TestDriver: BlockDriver {
     struct State {
         var bytes: [UInt8]
         var allocatedClusters: Set<Int64> = []
@@ -25,7 +25,7 @@ final class MemoryDriver: BlockDriver {
         self.canCompress = canCompress
     }
 
-    var driverName: String { "memory" }
+    var driverName: String { "file" }
     var isProtocol: Bool { true }
     var length: Int64 { state.withLock { Int64($0.bytes.count) } }
     var limits: BlockLimits { BlockLimits() }
@@ -108,50 +108,4 @@ final class MemoryDriver: BlockDriver {
     }
 
     @GraphActor func filename(of node: BlockNode) -> String { "memory" }
-}
-
-/// Breakpoints as `blkdebug` has them.
-final class TestEventSink: DebugEventSink {
-    private struct State {
-        var breakpoints: [String: DebugEvent] = [:]
-        var suspended: [String: [UnsafeContinuation<Void, Never>]] = [:]
-    }
-
-    private let state = Mutex(State())
-    private let changes = WaitQueue()
-
-    func debugEvent(_ event: DebugEvent) async {
-        await withUnsafeContinuation { continuation in
-            let isSuspended = state.withLock { state in
-                guard let tag = state.breakpoints.first(where: { $0.value == event })?.key else { return false }
-                state.breakpoints[tag] = nil
-                state.suspended[tag, default: []].append(continuation)
-                return true
-            }
-            if isSuspended { changes.notifyAll() } else { continuation.resume() }
-        }
-    }
-
-    func setBreakpoint(_ event: DebugEvent, tag: String) -> Bool {
-        guard event == .readAIO || event == .pwritev else { return false }
-        state.withLock { $0.breakpoints[tag] = event }
-        return true
-    }
-
-    func resume(tag: String) -> Bool {
-        let waiting = state.withLock { $0.suspended.removeValue(forKey: tag) }
-        for continuation in waiting ?? [] { continuation.resume() }
-        return waiting != nil
-    }
-
-    func removeBreakpoint(tag: String) -> Bool {
-        let hadBreakpoint = state.withLock { $0.breakpoints.removeValue(forKey: tag) != nil }
-        return resume(tag: tag) || hadBreakpoint
-    }
-
-    func isSuspended(tag: String) -> Bool { state.withLock { $0.suspended[tag] != nil } }
-
-    func waitUntilSuspended(tag: String) async {
-        await changes.wait(until: { isSuspended(tag: tag) })
-    }
 }

@@ -112,10 +112,13 @@ final class MemoryDriver: BlockDriver {
         try enter(.read)
         await pass()
         state.withLock { state in
-            for index in 0..<buffer.count {
-                let offset = Int(range.lowerBound) + index
-                buffer.bytes[index] = offset < state.bytes.count ? state.bytes[offset] : 0
+            let start = Int(range.lowerBound)
+            let inside = min(buffer.count, state.bytes.count - start)
+            state.bytes.withUnsafeBytes { bytes in
+                let source = UnsafeRawBufferPointer(rebasing: bytes[start..<start + inside])
+                buffer[0..<inside].copy(from: IOBuffer(source))
             }
+            buffer[inside...].fill(0)
         }
     }
 
@@ -124,8 +127,11 @@ final class MemoryDriver: BlockDriver {
         await pass()
         state.withLock { state in
             state.lastFlags = flags
-            for index in 0..<buffer.count where Int(range.lowerBound) + index < state.bytes.count {
-                state.bytes[Int(range.lowerBound) + index] = buffer.bytes[index]
+            let start = Int(range.lowerBound)
+            let inside = min(buffer.count, state.bytes.count - start)
+            state.bytes.withUnsafeMutableBytes { bytes in
+                let target = UnsafeMutableRawBufferPointer(rebasing: bytes[start..<start + inside])
+                IOBuffer(target).copy(from: buffer[0..<inside])
             }
             state.allocate(range)
         }
@@ -167,7 +173,12 @@ final class MemoryDriver: BlockDriver {
 
 extension MemoryDriver.State {
     mutating func zero(_ range: ByteRange) {
-        for offset in range.clamped(to: 0..<Int64(bytes.count)) { bytes[Int(offset)] = 0 }
+        let inside = range.clamped(to: 0..<Int64(bytes.count))
+        bytes.withUnsafeMutableBytes { all in
+            let target = UnsafeMutableRawBufferPointer(
+                rebasing: all[Int(inside.lowerBound)..<Int(inside.upperBound)])
+            IOBuffer(target).fill(0)
+        }
     }
 
     mutating func allocate(_ range: ByteRange) {

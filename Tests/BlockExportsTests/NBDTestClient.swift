@@ -14,12 +14,12 @@ final class NBDTestClient {
     var headers = NBDHeaderMode.simple
     private var isClosed = false
 
-    /// Connects and reads the greeting.
-    init(path: String, flags: UInt32 = 3) async throws {
+    /// Connects, reads the greeting, and sends the flags if there are any.
+    init(path: String, flags: UInt32? = 3) async throws {
         socket = try await Socket.connect(.unix(path: path))
         let greeting = try await receive(18)
         guard greeting == NBD.greeting else { throw NBDTestFailure("greeting \(greeting)") }
-        try await send(big(flags))
+        if let flags { try await send(big(flags)) }
     }
 
     /// A client in the transmission phase.

@@ -105,11 +105,14 @@ final class NBDConnection: @unchecked Sendable {
 
     /// Waits for the receiver's role; false if the connection ends instead.
     private func becomeReceiver() async -> Bool {
-        if isEnding { return false }
-        if hasReceiver {
-            await withUnsafeContinuation { idle.append($0) }
-        } else {
-            hasReceiver = true
+        // All is decided in the closure: other workers may run between the call and it.
+        await withUnsafeContinuation { continuation in
+            if hasReceiver, !isEnding {
+                idle.append(continuation)
+            } else {
+                hasReceiver = true
+                continuation.resume()
+            }
         }
         return !isEnding
     }
@@ -141,13 +144,22 @@ final class NBDConnection: @unchecked Sendable {
 
     /// Accounts for one more request, after waiting until there is room for it.
     func reserve(_ cost: Int) async {
-        while outstanding >= NBDConnection.maximumRequests
-            || (outstanding > 0 && outstandingCost + cost > NBDConnection.maximumCost)
-        {
-            await withUnsafeContinuation { roomWaiter = $0 }
+        while !hasRoom(for: cost) {
+            await withUnsafeContinuation { continuation in
+                if hasRoom(for: cost) {
+                    continuation.resume()
+                } else {
+                    roomWaiter = continuation
+                }
+            }
         }
         outstanding += 1
         outstandingCost += cost
+    }
+
+    private func hasRoom(for cost: Int) -> Bool {
+        guard outstanding > 0 else { return true }
+        return outstanding < NBDConnection.maximumRequests && outstandingCost + cost <= NBDConnection.maximumCost
     }
 
     /// Accounts for the end of requests that get no reply any more, or have got it.

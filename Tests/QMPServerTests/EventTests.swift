@@ -49,13 +49,15 @@ import Testing
             let count = QMPServer.outputLimit / text.utf8.count + 1
             for _ in 0..<count {
                 await server.emit("BIG", ["text": .string(text)])
-                #expect(event(try await fast.next()) == ["BIG", ["text": .string(text)]])
+                var received = 0
+                while received < text.utf8.count { received += try await fast.receive().count }
             }
+            try await fast.send("{\"execute\":\"echo\",\"id\":\"last\"}")
+            while try await !fast.receive().contains(UInt8(ascii: "l")) {}
             #expect(server.log.lines.count == 1)
             #expect(server.log.lines.first?.hasPrefix("monitor p, client 1: dropped, since it does not read: ") == true)
             let received = try await slow.rest()
             #expect(received.utf8.count < 2 * QMPServer.outputLimit)
-            #expect(try await fast.ask("{\"execute\":\"echo\"}") == ["return": [:]])
             try await slow.close()
             try await fast.close()
             await server.shutdown()
@@ -68,7 +70,7 @@ import Testing
             let client = TestClient(try await server.socketPair())
             try await client.negotiate()
             let big = "{\"execute\":\"big\",\"arguments\":{\"size\":1000000}}"
-            try await client.send(String(repeating: big, count: 50))
+            try await client.send(String(repeating: big, count: 12))
             let size = "{\"return\": \"\"}\r\n".utf8.count + 1_000_000
             var received = 0
             // Whatever is on its way in the kernel and the server is far less than all replies.
@@ -76,8 +78,8 @@ import Testing
                 received += try await client.receive().count
                 #expect(server.commands.total <= received / size + 4)
             }
-            while received < 50 * size { received += try await client.receive().count }
-            #expect(received == 50 * size)
+            while received < 12 * size { received += try await client.receive().count }
+            #expect(received == 12 * size)
             try await client.close()
             await server.shutdown()
         }

@@ -34,8 +34,7 @@ enum StringToken {
                 append(scalar, to: &text, nul: nul)
                 hasNul = hasNul || scalar == "\0"
             } else if byte < 0x80 {
-                append(Unicode.Scalar(byte), to: &text, nul: nul)
-                index += 1
+                index = appendPlain(token, from: index, to: end, into: &text)
             } else {
                 var run = index
                 while run < end, token[run] >= 0x80 { run += 1 }
@@ -50,6 +49,21 @@ enum StringToken {
         }
         text.append(UInt8(ascii: "\""))
         return hasNul
+    }
+
+    /// Appends a run of ASCII that has no backslash; only double quotes, of a string in single quotes, need one.
+    /// - Returns: The index behind the run.
+    private static func appendPlain(_ token: [UInt8], from start: Int, to end: Int, into text: inout [UInt8]) -> Int {
+        if token[start] == UInt8(ascii: "\"") {
+            text.append(contentsOf: #"\""#.utf8)
+            return start + 1
+        }
+        var index = start
+        while index < end, token[index] < 0x80, token[index] != UInt8(ascii: "\\"), token[index] != UInt8(ascii: "\"") {
+            index += 1
+        }
+        text.append(contentsOf: token[start..<index])
+        return index
     }
 
     private static func append(_ scalar: Unicode.Scalar, to text: inout [UInt8], nul: [UInt8]) {

@@ -195,6 +195,7 @@ class Generator:
     def overview(self):
         steps = ['{"execute": "query-named-block-nodes", "arguments": {"flat": true}}']
         if self.chance(0.5):
+            steps.append("@no-targets")
             steps.append('{"execute": "x-debug-query-block-graph"}')
         return [*steps, '{"execute": "query-block-exports"}']
 

@@ -24,6 +24,7 @@ Directives (see also script.py):
     @hold-events                events are only shown by @event, not where they arrive
     @shape                      show only the types in the next reply
     @pick MEMBER ...            of each element of the next reply's list (or of its object), show only these members
+    @no-targets                 leave the edges to targets out of the next reply, a graph
     @sorted                     show the next reply's list by name: its order means nothing
     @only VALUE ...             of the next reply's list show only elements whose `name` is one of these
     @names VALUE ...            the same, showing nothing but the names
@@ -238,6 +239,10 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps, runs.RunSteps):
         wanted = self.words(text, 1)
         self.view.append(lambda answer: sorted(
             (each for each in answer if each.get("name") in wanted), key=lambda each: each["name"]))
+
+    def do_no_targets(self, _):
+        self.view.append(lambda answer: dict(
+            answer, edges=[edge for edge in answer["edges"] if edge["name"] != "target"]))
 
     def do_sorted(self, _):
         self.view.append(lambda answer: sorted(answer, key=lambda each: each["name"]))

@@ -117,9 +117,11 @@ import Testing
             let client = try await NBDTestClient.open(fixture.path)
             let list = fixture.list
             #expect(
-                await Self.message { () throws(BlockError) in try list.remove(id: "zz") } == "Export 'zz' is not found")
+                await Self.message { () async throws(BlockError) in try await list.remove(id: "zz") }
+                    == "Export 'zz' is not found")
             #expect(
-                await Self.message { () throws(BlockError) in try list.remove(id: "e") } == "export 'e' still in use")
+                await Self.message { () async throws(BlockError) in try await list.remove(id: "e") }
+                    == "export 'e' still in use")
             fixture.driver.hold()
             try await client.post(.write, 0, 512, payload: [UInt8](repeating: 5, count: 512))
             await fixture.driver.waitUntilHeld(1)
@@ -156,8 +158,8 @@ import Testing
             try server.export(options)
         }
         #expect(list.all.map(\.id) == ["b", "a"])
-        try list.remove(id: "a")
-        try? list.remove(id: "a", mode: .hard)
+        try await list.remove(id: "a")
+        try? await list.remove(id: "a", mode: .hard)
         try await server.stop()
         #expect(deleted.sorted() == ["a", "b"])
         await graph.closeAll()

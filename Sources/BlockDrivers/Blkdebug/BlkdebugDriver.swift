@@ -144,6 +144,9 @@ public final class BlkdebugDriver: BlockDriver {
         return pair
     }
 
+    /// Unknown, as in QEMU.
+    @GraphActor public func allocatedSize() async -> Int64? { nil }
+
     @GraphActor public func filename(of node: BlockNode) -> String {
         let below = image.node.driver.filename(of: image.node)
         let options = describingOptions(of: node)

@@ -1,4 +1,5 @@
 import BlockGraph
+import JSON
 
 /// The rules that a configuration file of `blkdebug` holds. Spec: blkdebug.rst.
 ///
@@ -10,7 +11,18 @@ struct BlkdebugRuleFile: Equatable, Sendable {
 
     private struct Section {
         let kind: String
-        var values: [String: String] = [:]
+        /// The lines of the section; a key that repeats keeps its last value.
+        var values: [(key: String, value: String)] = []
+
+        subscript(key: String) -> String? { values.first { $0.key == key }?.value }
+
+        mutating func set(_ key: String, to value: String) {
+            if let index = values.firstIndex(where: { $0.key == key }) {
+                values[index].value = value
+            } else {
+                values.append((key, value))
+            }
+        }
     }
 
     private static let keys: [String: Set<String>] = [
@@ -21,33 +33,32 @@ struct BlkdebugRuleFile: Equatable, Sendable {
     /// Reads the text of a file. Errors, in QEMU's words: a line or a value makes no sense.
     init(parsing text: String) throws(BlockError) {
         var sections: [Section] = []
+        func checkLast() throws(BlockError) {
+            if let section = sections.last { try Self.check(section) }
+        }
         for line in text.split(separator: "\n", omittingEmptySubsequences: true) {
             let content = line.drop(while: Self.isBlank)
             guard let first = content.first, !line.hasPrefix("#") else { continue }
             if first == "[" {
-                sections.append(Section(kind: try Self.sectionKind(content)))
+                try checkLast()
+                sections.append(Section(kind: Self.sectionKind(content)))
                 continue
             }
             guard let section = sections.indices.last else { throw BlockError("no group defined") }
             let (key, value) = try Self.keyAndValue(content)
-            guard Self.keys[sections[section].kind]?.contains(key) == true else {
-                throw BlockError("Invalid parameter '\(key)'")
-            }
-            try Self.check(key, value)
-            sections[section].values[key] = value
+            sections[section].set(key, to: value)
         }
+        try checkLast()
         for section in sections { try add(section) }
     }
 
     private static func isBlank(_ character: Character) -> Bool { character == " " || character == "\t" }
 
     /// The kind of section that a line `[kind]` or `[kind "name"]` begins.
-    private static func sectionKind(_ line: Substring) throws(BlockError) -> String {
+    private static func sectionKind(_ line: Substring) -> String {
         var name = line.dropFirst().prefix { $0 != "]" }
         if let blank = name.firstIndex(where: isBlank), name[blank...].contains("\"") { name = name[..<blank] }
-        let kind = line.contains("]") ? String(name) : "\(name)\n"
-        guard keys[kind] != nil else { throw BlockError("There is no option group '\(kind)'") }
-        return kind
+        return line.contains("]") ? String(name) : "\(name)\n"
     }
 
     /// The parts of a line `key = "value"`. What stands without quotes is an empty value.
@@ -64,6 +75,16 @@ struct BlkdebugRuleFile: Equatable, Sendable {
         // A value without its closing quote takes the end of the line in.
         guard let end = value.firstIndex(of: "\"") else { return (String(key), "\(value)\n") }
         return (String(key), String(value[..<end]))
+    }
+
+    /// Checks the kind of a section and its lines, those in the order in which QEMU's hash table has them.
+    private static func check(_ section: Section) throws(BlockError) {
+        guard let known = keys[section.kind] else { throw BlockError("There is no option group '\(section.kind)'") }
+        for position in QDictOrder.positions(of: section.values.map(\.key)) {
+            let (key, value) = section.values[position]
+            guard known.contains(key) else { throw BlockError("Invalid parameter '\(key)'") }
+            try check(key, value)
+        }
     }
 
     /// Checks a value that is a number or a boolean.
@@ -103,30 +124,29 @@ struct BlkdebugRuleFile: Equatable, Sendable {
     }
 
     private mutating func add(_ section: Section) throws(BlockError) {
-        let values = section.values
-        guard let name = values["event"] else { throw BlockError("Missing event name for rule") }
+        guard let name = section["event"] else { throw BlockError("Missing event name for rule") }
         guard DebugEvent.allNames.contains(name) else { throw BlockError("invalid parameter value: \(name)") }
         let event = DebugEvent(rawValue: name)
         if section.kind == "set-state" {
             transitions.append(
                 BlkdebugSetState(
-                    event: event, state: values["state"].flatMap(Self.number),
-                    newState: values["new_state"].flatMap(Self.number) ?? 0))
+                    event: event, state: section["state"].flatMap(Self.number),
+                    newState: section["new_state"].flatMap(Self.number) ?? 0))
             return
         }
         var rule = BlkdebugInjectError(event: event)
-        if let text = values["iotype"] {
+        if let text = section["iotype"] {
             guard let type = BlkdebugIOType(rawValue: text) else {
                 throw BlockError("invalid parameter value: \(text)")
             }
             rule.ioType = type
         }
-        rule.state = values["state"].flatMap(Self.number)
-        rule.errno = values["errno"].flatMap(Self.number)
-        rule.delayNanoseconds = values["delay-ns"].flatMap(Self.number)
-        rule.sector = values["sector"].flatMap(Self.number)
-        rule.once = values["once"].flatMap(Self.boolean)
-        rule.immediately = values["immediately"].flatMap(Self.boolean)
+        rule.state = section["state"].flatMap(Self.number)
+        rule.errno = section["errno"].flatMap(Self.number)
+        rule.delayNanoseconds = section["delay-ns"].flatMap(Self.number)
+        rule.sector = section["sector"].flatMap(Self.number)
+        rule.once = section["once"].flatMap(Self.boolean)
+        rule.immediately = section["immediately"].flatMap(Self.boolean)
         injections.append(rule)
     }
 }

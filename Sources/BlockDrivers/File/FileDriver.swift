@@ -94,11 +94,12 @@ public final class FileDriver: BlockDriver {
     {
         guard configuration.kind == .file else { return try checkDeviceResize(to: length, exact: exact) }
         guard preallocation != .metadata else {
-            throw BlockError("Preallocation mode 'metadata' unsupported for this driver", errno: .ENOTSUP)
+            throw BlockError(
+                "Preallocation mode 'metadata' unsupported for this driver", kind: .generic, errno: .ENOTSUP)
         }
         let old = byteCount.load(ordering: .relaxed)
         if length < old, preallocation != .off {
-            throw BlockError("Preallocation can't be used for shrinking files", errno: .EINVAL)
+            throw BlockError("Preallocation can't be used for shrinking files", kind: .generic, errno: .EINVAL)
         }
         do {
             try await file.ftruncate(to: Int(length))
@@ -131,8 +132,8 @@ public final class FileDriver: BlockDriver {
 
     private func checkDeviceResize(to length: Int64, exact: Bool) throws(BlockError) {
         let current = self.length
-        if length > current { throw BlockError("Cannot grow device files", errno: .EINVAL) }
-        if length != current, exact { throw BlockError("Cannot resize device files", errno: .ENOTSUP) }
+        if length > current { throw BlockError("Cannot grow device files", kind: .generic, errno: .EINVAL) }
+        if length != current, exact { throw BlockError("Cannot resize device files", kind: .generic, errno: .ENOTSUP) }
     }
 
     @GraphActor public func close() async {

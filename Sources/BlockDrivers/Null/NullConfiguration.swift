@@ -11,9 +11,6 @@ public struct NullConfiguration: Hashable, Sendable {
         case callbacks = "null-aio"
     }
 
-    /// The largest size of an image, in bytes: what is left of 2^63 - 1 when it is rounded down to gibibytes.
-    public static let maximumSize: Int64 = 9_223_372_035_781_033_984
-
     /// The name by which the driver is called.
     public var kind: Kind
     /// The length in bytes; 1 GiB if nil. It is rounded up to sectors of 512 bytes.
@@ -35,7 +32,7 @@ public struct NullConfiguration: Hashable, Sendable {
     func check() throws(BlockError) {
         if let size, size < 0 { throw BlockError("Value '\(size)' is out of range for parameter 'size'") }
         if latencyNanoseconds < 0 { throw BlockError("latency-ns is invalid") }
-        if let size, size > Self.maximumSize {
+        if let size, size > BlockNode.maximumLength {
             throw BlockError("Could not refresh total sector count", errno: .EFBIG)
         }
     }

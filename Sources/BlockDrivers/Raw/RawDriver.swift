@@ -101,7 +101,7 @@ public final class RawDriver: BlockDriver {
         guard current.size == nil else {
             throw BlockError("Cannot resize fixed-size raw disks", kind: .generic, errno: .ENOTSUP)
         }
-        guard length <= Int64.max - start, length + start <= NullConfiguration.maximumSize else {
+        guard length <= Int64.max - start, length + start <= BlockNode.maximumLength else {
             throw BlockError("Disk size too large for the chosen offset", kind: .generic, errno: .EINVAL)
         }
         try await file.node.resize(to: length + start, exact: exact, preallocation: preallocation)

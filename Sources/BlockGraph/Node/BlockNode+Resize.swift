@@ -1,15 +1,21 @@
 import IOLoop
 
 extension BlockNode {
+    /// The greatest length of a node, in bytes: 2^63 - 1, rounded down to gibibytes.
+    public static let maximumLength: Int64 = 9_223_372_035_781_033_984
+
     /// Changes the length in bytes, in a drained section; dirty bitmaps follow. What a longer node gains reads as zeroes.
     ///
     /// - Parameter exact: whether a longer result than asked for is an error.
-    /// Errors: the node is read-only; the driver cannot do it.
+    /// Errors: the node is read-only; the length is beyond `maximumLength`; the driver cannot do it.
     @GraphActor
     public func resize(
         to length: Int64, exact: Bool, preallocation: Preallocation = .off
     ) async throws(BlockError) {
-        guard !isReadOnly else { throw BlockError("Image is read-only", errno: .EACCES) }
+        guard !isReadOnly else { throw BlockError("Image is read-only", kind: .generic, errno: .EACCES) }
+        guard length <= Self.maximumLength else {
+            throw BlockError("offset(\(length)) exceeds maximum(\(Self.maximumLength))", kind: .generic, errno: .EFBIG)
+        }
         try await driver.resize(to: length, exact: exact, preallocation: preallocation)
         statistics.noteChange()
         for bitmap in bitmapsOfLength { bitmap.truncate(to: self.length) }

@@ -7,10 +7,16 @@ import QMPSchema
 extension StorageDaemon {
     func blockDirtyBitmapAdd(_ arguments: BlockDirtyBitmapAdd) async throws(QMPError) {
         let node = try findNode(arguments.node)
+        let granularity = arguments.granularity.map(Int64.init) ?? DirtyBitmap.defaultGranularity(clusterSize: nil)
+        try bitmapReporting { () throws(BitmapError) in
+            try DirtyBitmapList.check(name: arguments.name, granularity: granularity)
+        }
         if arguments.persistent == true {
+            if node.isReadOnly {
+                throw QMPError("Cannot add a persistent bitmap to read-only or inactive node '\(node.name)'")
+            }
             throw QMPError("Can't store persistent bitmaps to \(node.name): \(Errno.ENOTSUP)")
         }
-        let granularity = arguments.granularity.map(Int64.init) ?? DirtyBitmap.defaultGranularity(clusterSize: nil)
         try bitmapReporting { () throws(BitmapError) in
             _ = try node.bitmaps.add(
                 name: arguments.name, length: node.length, granularity: granularity,

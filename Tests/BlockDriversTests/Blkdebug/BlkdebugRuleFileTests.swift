@@ -66,6 +66,10 @@ import Testing
             ("[inject-error]\nevent = \"read_aio\"\nonce = \"1\"\n", "Parameter 'once' expects 'on' or 'off'"),
             ("[inject-error]\nevent = \"read_aio\"\niotype = \"foo\"\n", "invalid parameter value: foo"),
             ("event = \"read_aio\"\n", "no group defined"),
+            (
+                "[inject-error]\nevent = \"read_aio\"\nimmediately=\"off\"\nsector=\"4\"\niotype=\"read\"\n",
+                "Invalid parameter 'iotype=\"read\"'"
+            ),
             ("[inject-error]\nevent = \"nope\"\nevent = \"write_aio\"\n", nil),
             ("[inject-error\nevent = \"read_aio\"\n", "There is no option group 'inject-error\n'"),
             ("[inject-error]\nevent = \"read_aio\n", "invalid parameter value: read_aio\n"),

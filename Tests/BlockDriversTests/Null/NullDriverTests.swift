@@ -34,7 +34,7 @@ import Testing
     @Test func `sizes are whole sectors, and 0 is one of them`() async throws {
         #expect(try NullDriver(NullConfiguration(size: 1000)).length == 1024)
         #expect(try NullDriver(NullConfiguration(size: 0)).length == 0)
-        #expect(try NullDriver(NullConfiguration(size: NullConfiguration.maximumSize)).length > 1 << 62)
+        #expect(try NullDriver(NullConfiguration(size: BlockNode.maximumLength)).length > 1 << 62)
     }
 
     @Test func `values out of range are refused in QEMU's words`() async {

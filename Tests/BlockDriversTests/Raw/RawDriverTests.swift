@@ -91,7 +91,7 @@ import Testing
             try await node.driver.resize(to: 16_384, exact: true, preallocation: .off)
             #expect(node.length == 16_384 && disk.length == 20_480)
             let text = await blockError { () async throws(BlockError) in
-                try await node.driver.resize(to: NullConfiguration.maximumSize, exact: true, preallocation: .off)
+                try await node.driver.resize(to: BlockNode.maximumLength, exact: true, preallocation: .off)
             }
             #expect(text == "Disk size too large for the chosen offset")
             #expect(

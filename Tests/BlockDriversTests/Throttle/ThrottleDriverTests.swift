@@ -195,20 +195,13 @@ import Testing
         }
     }
 
-    @Test func `groups are found by name, and stay while they are used`() async throws {
+    @Test func `a group is in use while a node is in it`() async throws {
         try await GraphFixture.run { fixture in
-            let registry = ThrottleGroupRegistry()
             let setup = try await Setup(fixture, [])
-            registry.add(setup.group)
-            #expect(try registry.group(named: "g") === setup.group)
-            #expect(throws: BlockError("Throttle group 'x' does not exist")) { _ = try registry.group(named: "x") }
-            #expect(throws: BlockError("Cannot delete throttle group 'g' with active references")) {
-                try registry.remove(setup.group)
-            }
+            #expect(setup.group.isInUse)
             await fixture.graph.detach(setup.backend)
             try await fixture.graph.delete(setup.node)
-            try registry.remove(setup.group)
-            #expect(throws: BlockError("Throttle group 'g' does not exist")) { _ = try registry.group(named: "g") }
+            #expect(!setup.group.isInUse)
         }
     }
 }

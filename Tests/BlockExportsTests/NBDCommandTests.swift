@@ -31,9 +31,9 @@ import Testing
             var random = SeededGenerator(seed: seed)
             var model = [UInt8](repeating: 0, count: 200_000)
             let client = try await NBDTestClient.open(fixture.path, headers: headers, blockSize: false)
-            for step in 0..<300 {
+            for step in 0..<100 {
                 let offset = Int.random(in: 0..<model.count, using: &random)
-                let count = Int.random(in: 0...min(model.count - offset, 90_000), using: &random)
+                let count = Int.random(in: 0...min(model.count - offset, 40_000), using: &random)
                 let range = offset..<offset + count
                 switch Int.random(in: 0..<5, using: &random) {
                 case 0, 1:
@@ -228,12 +228,16 @@ import Testing
         let size = Int(NBD.maximumPayload)
         try await NBDFixture.run(size: size) { fixture in
             let client = try await NBDTestClient.open(fixture.path)
-            let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-                for index in 0..<size { buffer[index] = UInt8(truncatingIfNeeded: index &* 31 ^ index >> 12) }
-                count = size
-            }
+            var random = SeededGenerator(seed: 3)
+            let piece = random.bytes(1 << 16)
+            var bytes: [UInt8] = []
+            for index in 0..<size >> 16 { bytes += [UInt8(truncatingIfNeeded: index)] + piece.dropFirst() }
             #expect(try await client.call(.write, 0, UInt64(size), payload: bytes).error == 0)
-            #expect(try await client.read(0, size) == bytes)
+            let back = try await client.read(0, size)
+            let isSame = back.withUnsafeBytes { back in
+                bytes.withUnsafeBytes { IOBuffer($0).hasSameBytes(as: IOBuffer(back)) }
+            }
+            #expect(isSame)
         }
     }
 

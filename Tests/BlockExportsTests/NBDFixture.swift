@@ -4,6 +4,15 @@ import Glibc
 import IOLoop
 import StorageTestSupport
 
+extension NBDServer.Limits {
+    /// No time limit for the handshake: the loop of the tests may be busy with other tests.
+    static var patient: Self {
+        var limits = Self()
+        limits.handshakeMaximumSeconds = 0
+        return limits
+    }
+}
+
 /// A graph with one node in memory, exported as "disk" by a server at a Unix socket.
 struct NBDFixture: Sendable {
     let graph: BlockGraph
@@ -17,7 +26,7 @@ struct NBDFixture: Sendable {
 
     /// Sets everything up, calls `body` on the tests' loop, and takes everything down.
     static func run(
-        size: Int = 1 << 20, alignment: Int64 = 1, isFastZero: Bool = true, limits: NBDServer.Limits = .init(),
+        size: Int = 1 << 20, alignment: Int64 = 1, isFastZero: Bool = true, limits: NBDServer.Limits = .patient,
         configure: @escaping @Sendable @GraphActor (BlockNode, inout NBDExportOptions) -> Void = {
             $1.isWritable = true
         },

@@ -64,7 +64,8 @@ class DaemonTestCase(unittest.IsolatedAsyncioTestCase):
                 "--chardev", f"socket,id={name},path={self.path(name)}.sock,server=on,wait=off",
                 "--monitor", f"chardev={name}",
             ]
-        process = await asyncio.create_subprocess_exec(program(), *arguments, stdin=asyncio.subprocess.DEVNULL)
+        process = await asyncio.create_subprocess_exec(
+            program(), *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL)
         self.stack.push_async_callback(self.end, process)
         async with asyncio.timeout(PATIENCE):
             while not os.path.exists(self.path("daemon.pid")):

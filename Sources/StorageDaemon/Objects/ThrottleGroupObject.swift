@@ -44,8 +44,10 @@ final class ThrottleGroupObject: UserObject {
 
     func setValue(_ value: JSON, of property: String) throws(QMPError) {
         guard property == "limits" else { throw QMPError("Property cannot be set after initialization") }
-        let limits = try ThrottleLimits(decoding: QAPIValue(value))
-        let members = limits.encodeMembers().members.compactMap { name, value -> (name: String, value: Int64)? in
+        // As a member of the properties, so that errors name "limits" and what is in it.
+        let properties = try ThrottleGroupProperties(decoding: QAPIValue(.object(["limits": value])))
+        let members = (properties.limits?.encodeMembers() ?? [:]).members.compactMap {
+            name, value -> (name: String, value: Int64)? in
             if case .integer(let number) = value { (name, number) } else { nil }
         }
         do {

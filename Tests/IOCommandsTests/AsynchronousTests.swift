@@ -24,6 +24,24 @@ import Testing
         }
     }
 
+    @Test func `a breakpoint that is gone holds nothing back`() async throws {
+        try await onLoop { () async throws(any Error) in
+            let harness = try await Harness(TestDriver(1 << 20, sink: TestEventSink()))
+            let report = "read 1024/1024 bytes at offset 0\n1 KiB, 1 ops; T\n"
+            #expect(await harness.text("aio_read 0 1k") == report)
+            #expect(await harness.io("break pwritev A") == ("", ""))
+            #expect(await harness.io("remove_break A") == ("", ""))
+            #expect(await harness.text("aio_read 0 1k") == report)
+            _ = await harness.io("break read_aio A")
+            _ = await harness.io("aio_read 0 1k")
+            _ = await harness.io("wait_break A")
+            _ = await harness.io("resume A")
+            await harness.monitor.waitUntilIdle()
+            _ = harness.printed.take()
+            #expect(await harness.text("aio_read 0 1k") == report)
+        }
+    }
+
     @Test func `aio_flush returns when the requests of all commands have come back`() async throws {
         try await onLoop { () async throws(any Error) in
             let harness = try await Harness(TestDriver(1 << 20, sink: TestEventSink()))

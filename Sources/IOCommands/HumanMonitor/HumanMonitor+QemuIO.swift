@@ -23,8 +23,8 @@ extension HumanMonitor {
 
     /// Runs a command on a node as a user of its own, which has only the permissions that the command needs.
     ///
-    /// Asynchronous requests have come back on return, unless some node below acts on debug events: then they may wait at
-    /// a breakpoint that only a later command takes away, and the user stays with them.
+    /// Asynchronous requests have come back on return, unless breakpoints are set and some node below has such: then they
+    /// may wait at one that only a later command takes away, and the user stays with them.
     private func runIO(_ command: String, on node: BlockNode) async -> String {
         let backend: BlockBackend
         do {
@@ -34,12 +34,13 @@ extension HumanMonitor {
         }
         let reports = ReportCollector()
         let output = IOCommandOutput(print: print, report: { reports.append($0) })
-        let interpreter = IOCommandInterpreter(
+        var interpreter = IOCommandInterpreter(
             backend: backend, host: .monitor, group: outstanding, hooks: hooks, output: output)
+        interpreter.breakpoints = breakpoints
         await interpreter.run(command)
         if interpreter.outstanding.count == 0 {
             await graph.detach(backend)
-        } else if node.hasDebugEventSinkBelow {
+        } else if !breakpoints.isEmpty, node.hasDebugEventSinkBelow {
             detachLater(backend, interpreter.outstanding)
         } else {
             await letThrough(interpreter.outstanding, of: node)

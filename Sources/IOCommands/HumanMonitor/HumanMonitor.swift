@@ -11,6 +11,8 @@ public final class HumanMonitor {
     nonisolated let outstanding = OutstandingRequests()
     /// Users of nodes that go away when their last request has come back.
     nonisolated let leavingUsers = OutstandingRequests()
+    /// The breakpoints that have been set on all nodes.
+    nonisolated let breakpoints = BreakpointLedger()
     private let added: [HumanMonitorCommand]
 
     /// A monitor of the nodes of a graph.

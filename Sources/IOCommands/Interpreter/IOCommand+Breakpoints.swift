@@ -10,6 +10,7 @@ extension IOInvocation {
         guard sink.setBreakpoint(DebugEvent(rawValue: arguments[0]), tag: arguments[1]) else {
             return fail("Could not set breakpoint: \(Errno.ENOENT)")
         }
+        interpreter.breakpoints.didSet(arguments[1])
         return .success
     }
 
@@ -19,6 +20,7 @@ extension IOInvocation {
         guard let sink = await debugEventSink() else {
             return fail("Could not remove breakpoint \(tag): \(Errno.ENOTSUP)")
         }
+        interpreter.breakpoints.didRemove(tag)
         guard sink.removeBreakpoint(tag: tag) else {
             return fail("Could not remove breakpoint \(tag): \(Errno.ENOENT)")
         }
@@ -33,6 +35,7 @@ extension IOInvocation {
         guard sink.resume(tag: arguments[0]) else {
             return fail("Could not resume request: \(Errno.ENOENT)")
         }
+        interpreter.breakpoints.didResume(arguments[0])
         return .success
     }
 

@@ -26,6 +26,8 @@ public struct IOCommandInterpreter: Sendable {
     /// What `aio_flush` waits for.
     let flushed: OutstandingRequests
     let hooks: IOCommandHooks
+    /// The breakpoints that commands have set.
+    var breakpoints = BreakpointLedger()
 
     /// An interpreter over a backend.
     ///

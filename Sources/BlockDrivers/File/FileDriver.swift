@@ -94,12 +94,11 @@ public final class FileDriver: BlockDriver {
     {
         guard configuration.kind == .file else { return try checkDeviceResize(to: length, exact: exact) }
         guard preallocation != .metadata else {
-            throw BlockError(
-                "Preallocation mode 'metadata' unsupported for this driver", kind: .generic, errno: .ENOTSUP)
+            throw BlockError("Unsupported preallocation mode: metadata", kind: .generic, errno: .ENOTSUP)
         }
         let old = byteCount.load(ordering: .relaxed)
         if length < old, preallocation != .off {
-            throw BlockError("Preallocation can't be used for shrinking files", kind: .generic, errno: .EINVAL)
+            throw BlockError("Cannot use preallocation for shrinking files", kind: .generic, errno: .EINVAL)
         }
         do {
             try await file.ftruncate(to: Int(length))

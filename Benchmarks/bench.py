@@ -84,14 +84,18 @@ class Daemon:
             ["fio", "--name=bench", "--ioengine=nbd", f"--uri=nbd+unix:///disk?socket={self.nbd}", f"--rw={rw}",
              f"--bs={block_size}", f"--iodepth={depth}", f"--numjobs={connections}", "--group_reporting",
              "--time_based", f"--runtime={seconds}", "--randrepeat=1", "--output-format=json"],
-            capture_output=True, text=True, check=True, cwd=self.directory)
+            capture_output=True, text=True, check=True, timeout=seconds + 60, cwd=self.directory)
         job = json.loads(result.stdout[result.stdout.index("{"):])["jobs"][0]
         side = job["read"] if "read" in rw else job["write"]
         return side["iops"]
 
     def stop(self):
         self.process.terminate()
-        self.process.wait()
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            sys.exit(f"bench: {self.process.args[0]} did not end")
 
 
 def measure(program, row, seconds, size):

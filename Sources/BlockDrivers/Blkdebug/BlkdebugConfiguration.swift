@@ -47,9 +47,9 @@ public struct BlkdebugConfiguration: Hashable, Sendable {
         let discardAlignment = try Self.value("opt-discard", optDiscard, multipleOf: unit)
         let discard = try Self.value("max-discard", maxDiscard, multipleOf: max(discardAlignment, unit))
         if transfer > 0 { limits.maximumTransfer = transfer }
-        limits.writeZeroesAlignment = max(zeroAlignment, limits.requestAlignment)
+        limits.writeZeroesAlignment = max(zeroAlignment, 1)
         if zero > 0 { limits.maximumWriteZeroes = zero }
-        limits.discardAlignment = max(discardAlignment, limits.requestAlignment)
+        limits.discardAlignment = max(discardAlignment, 1)
         if discard > 0 { limits.maximumDiscard = discard }
         return limits
     }

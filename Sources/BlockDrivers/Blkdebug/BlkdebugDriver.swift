@@ -63,7 +63,7 @@ public final class BlkdebugDriver: BlockDriver {
             let count = try await file.readFully(into: buffer, at: 0)
             return String(decoding: buffer.bytes[..<count], as: UTF8.self)
         } catch {
-            throw BlockError("Could not open '\(name)'", errno: error)
+            throw BlockError("Could not open '\(name)'", causedBy: error)
         }
     }
 

@@ -118,7 +118,7 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
             do {
                 try await copyBeforeWrite(length..<source.node.length)
             } catch {
-                throw BlockError("Could not copy what is to be cut off", errno: error)
+                throw BlockError("Could not copy what is to be cut off", causedBy: error)
             }
         }
         try await source.node.resize(to: length, exact: exact, preallocation: preallocation)

@@ -19,7 +19,7 @@ extension FileDriver {
         do {
             file = try await open(configuration.filename, writable: isWritable, direct: options.cacheDirect)
         } catch {
-            throw BlockError("Could not open '\(configuration.filename)'", errno: error)
+            throw BlockError("Could not open '\(configuration.filename)'", causedBy: error)
         }
         do {
             let byteCount = try await checkKind(of: file, configuration)
@@ -59,7 +59,7 @@ extension FileDriver {
             status = try await file.statx()
             size = status.kind == .regular ? status.size : max(0, (try? file.seekEnd()) ?? 0)
         } catch {
-            throw BlockError("Could not stat file", errno: error)
+            throw BlockError("Could not stat file", causedBy: error)
         }
         switch (configuration.kind, status.kind) {
         case (.file, .regular), (.hostDevice, .blockDevice), (.hostDevice, .characterDevice): return Int64(size)

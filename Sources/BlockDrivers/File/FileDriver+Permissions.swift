@@ -38,7 +38,7 @@ extension FileDriver {
         do {
             pending = try FileDriver.reopen(file, writable: true, direct: isDirect)
         } catch {
-            throw BlockError("Could not open '\(configuration.filename)'", errno: error)
+            throw BlockError("Could not open '\(configuration.filename)'", causedBy: error)
         }
     }
 
@@ -58,7 +58,7 @@ extension FileDriver {
         do {
             reopened = try FileDriver.reopen(file, writable: wantsWritable, direct: options.cacheDirect)
         } catch {
-            throw BlockError("Could not reopen file", errno: error)
+            throw BlockError("Could not reopen file", causedBy: error)
         }
         let limits = await FileDriver.limits(of: reopened, direct: options.cacheDirect)
         return ReopenAction(

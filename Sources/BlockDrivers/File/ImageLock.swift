@@ -75,7 +75,7 @@ struct ImageLock {
         do {
             try file.lockRange(.shared, offset: Int(byte), length: 1)
         } catch {
-            throw BlockError("Failed to lock byte \(byte)", errno: error)
+            throw BlockError("Failed to lock byte \(byte)", causedBy: error)
         }
     }
 

@@ -33,7 +33,7 @@ public struct NullConfiguration: Hashable, Sendable {
         if let size, size < 0 { throw BlockError("Value '\(size)' is out of range for parameter 'size'") }
         if latencyNanoseconds < 0 { throw BlockError("latency-ns is invalid") }
         if let size, size > BlockNode.maximumLength {
-            throw BlockError("Could not refresh total sector count", errno: .EFBIG)
+            throw BlockError("Could not refresh total sector count", causedBy: .EFBIG)
         }
     }
 }

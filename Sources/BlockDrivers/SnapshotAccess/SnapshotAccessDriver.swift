@@ -1,8 +1,9 @@
 import BlockGraph
 import IOLoop
+import JSON
 
 /// Shows the point in time that a filter below keeps, read-only but for discards, which give parts of it up.
-public final class SnapshotAccessDriver: BlockDriver {
+public final class SnapshotAccessDriver: BlockDriver, DescribedByOptions {
     private let provider: BlockChild
     private let byteCount: Int64
 
@@ -48,6 +49,10 @@ public final class SnapshotAccessDriver: BlockDriver {
     }
 
     // MARK: Control
+
+    @GraphActor func describingOptions(of node: BlockNode) -> JSONObject {
+        ["driver": "snapshot-access", "file": .object(provider.node.describingOptions)]
+    }
 
     @GraphActor public func filename(of node: BlockNode) -> String {
         provider.node.driver.filename(of: provider.node)

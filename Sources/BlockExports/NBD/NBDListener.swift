@@ -29,7 +29,7 @@ struct NBDListener {
             do throws(Errno) {
                 return NBDListener(sockets: [try .listen(.abstract(name: name), backlog: backlog)], path: nil)
             } catch {
-                throw BlockError("Failed to bind socket to \(name)", errno: error)
+                throw BlockError("Failed to bind socket to \(name)", causedBy: error)
             }
         case .inet(let host, let service, let family): return try await openInet(host, service, family, backlog)
         }
@@ -53,7 +53,7 @@ struct NBDListener {
         do throws(Errno) {
             return NBDListener(sockets: [try .listen(.unix(path: path), backlog: backlog)], path: path)
         } catch {
-            throw BlockError("Failed to bind socket to \(path)", errno: error)
+            throw BlockError("Failed to bind socket to \(path)", causedBy: error)
         }
     }
 
@@ -84,7 +84,7 @@ struct NBDListener {
         }
         guard !sockets.isEmpty else {
             let what = failure == .EADDRINUSE ? "Failed to find an available port" : "Failed to bind socket"
-            throw BlockError(what, errno: failure)
+            throw BlockError(what, causedBy: failure)
         }
         return NBDListener(sockets: sockets, path: nil)
     }

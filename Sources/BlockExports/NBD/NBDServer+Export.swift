@@ -16,6 +16,21 @@ extension NBDServer {
         let node = options.node
         let name = options.name ?? node.name
         if options.isWritable, node.isReadOnly { throw BlockError("Cannot export read-only node as writable") }
+        var permissions = PermissionPair(used: .consistentRead, shared: .all.subtracting(.resize))
+        if options.isWritable { permissions.used.insert(.write) }
+        let backend = try node.graph.attach("an unnamed block device", to: node, permissions: permissions)
+        do {
+            return try export(options, name: name, backend: backend)
+        } catch {
+            node.graph.release(backend)
+            throw error
+        }
+    }
+
+    /// Checks what the server must know of an export, and adds it.
+    private func export(
+        _ options: NBDExportOptions, name: String, backend: BlockBackend
+    ) throws(BlockError) -> NBDExport {
         guard isRunning else { throw BlockError("NBD server not running") }
         guard name.utf8.count <= NBD.maximumStringLength else { throw BlockError("export name '\(name)' too long") }
         if let description = options.description, description.utf8.count > NBD.maximumStringLength {
@@ -25,9 +40,6 @@ extension NBDServer {
             throw BlockError("NBD server already has export named '\(name)'")
         }
         let bitmaps = try findBitmaps(options)
-        var permissions = PermissionPair(used: .consistentRead, shared: .all.subtracting(.resize))
-        if options.isWritable { permissions.used.insert(.write) }
-        let backend = try node.graph.attach("an unnamed block device", to: node, permissions: permissions)
         backend.isWriteThrough = options.isWriteThrough
         let export = NBDExport(
             id: options.id, info: info(name, options, bitmaps), backend: backend, bitmaps: bitmaps,

@@ -28,7 +28,7 @@ public struct BlockError: Error, Hashable, Sendable, CustomStringConvertible {
     }
 
     /// An error whose text ends in the system's words for `errno`, as in "Could not open 'x': No such file or directory".
-    public init(_ prefix: String, errno: Errno) {
-        self.init("\(prefix): \(errno)", kind: .generic, errno: errno)
+    public init(_ prefix: String, causedBy errno: Errno) {
+        self.init("\(prefix): \(errno)", errno: errno)
     }
 }

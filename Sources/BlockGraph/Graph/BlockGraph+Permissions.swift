@@ -40,11 +40,14 @@ extension BlockGraph {
     /// What all parents of a node want of it together. Error: one does not share what another uses.
     private func combinedPermissions(of node: BlockNode) throws(BlockError) -> PermissionPair {
         var wanted = PermissionPair()
-        for user in node.parents {
-            for other in node.parents where other !== user {
+        // The newest parent is looked at first: scripts know whom the message names.
+        for other in node.parents.reversed() {
+            for user in node.parents.reversed() where other !== user {
                 let missing = user.permissions.used.subtracting(other.permissions.shared)
                 guard missing.isEmpty else { throw conflict(on: node, missing, user: user, other: other) }
             }
+        }
+        for user in node.parents {
             wanted.used.formUnion(user.permissions.used)
             wanted.shared.formIntersection(user.permissions.shared)
         }

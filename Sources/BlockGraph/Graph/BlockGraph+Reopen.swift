@@ -79,7 +79,7 @@ extension BlockGraph {
         do {
             try await node.flush()
         } catch {
-            throw BlockError("Could not flush node '\(node.name)'", errno: error)
+            throw BlockError("Could not flush node '\(node.name)'", causedBy: error)
         }
     }
 

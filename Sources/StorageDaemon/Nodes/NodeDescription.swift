@@ -77,7 +77,8 @@ struct NodeDescription {
 
     /// Whether a file is at the bottom of the node; what is not in a file is said to be aligned to sectors.
     private var hasFile: Bool {
-        node.driver is FileDriver || (node.children.first.map { NodeDescription($0.node).hasFile } ?? false)
+        if node.children.isEmpty { return node.driver is FileDriver }
+        return node.children.allSatisfy { NodeDescription($0.node).hasFile }
     }
 
     /// The limits of requests as QMP tells them.

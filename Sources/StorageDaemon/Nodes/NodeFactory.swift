@@ -18,12 +18,12 @@ struct NodeFactory {
         _ options: BlockdevOptions, isRoot: Bool, inheriting parent: NodeOptions? = nil
     ) async throws(BlockError) -> BlockNode {
         let nodeOptions = NodeOptions(options, inheriting: parent)
-        try nodeOptions.check()
         guard options.active != false else { throw BlockError("Inactive nodes are not supported") }
         // A child called "file" is there before its parent, whatever is wrong with that; others are made with it.
         let file = options.driver.children.first { $0.name == "file" }?.reference
         let fileNode: BlockNode? = if let file { try await child(file, inheriting: nodeOptions) } else { nil }
         do {
+            try nodeOptions.check()
             let node = try await graph.open(name: options.nodeName, options: nodeOptions, isOwnedByMonitor: isRoot) {
                 (node) async throws(BlockError) in
                 try await makeDriver(options.driver, in: node, file: fileNode)
@@ -56,8 +56,13 @@ struct NodeFactory {
         case .copyBeforeWrite(let cbw):
             let source = try requireFile()
             let target = try await child(cbw.target, inheriting: node.options)
-            let configuration = try copyBeforeWriteConfiguration(cbw)
-            return try CopyBeforeWriteDriver.open(configuration, in: node, source: source, target: target)
+            do {
+                let configuration = try copyBeforeWriteConfiguration(cbw)
+                return try CopyBeforeWriteDriver.open(configuration, in: node, source: source, target: target)
+            } catch {
+                await graph.closeIfUnused(target)
+                throw error
+            }
         case .snapshotAccess: return SnapshotAccessDriver.open(in: node, file: try requireFile())
         case .throttle(let throttle):
             let configuration = try throttleConfiguration(throttle)

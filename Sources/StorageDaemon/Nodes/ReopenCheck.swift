@@ -35,7 +35,9 @@ struct ReopenCheck {
                 && !Self.changeable(of: old.driver.tag).contains(name)
         }
         let (before, after) = (old.encodeMembers(), new.encodeMembers())
-        for (name, _) in before.members where fixed(name) && after[name] == nil {
+        for (member, value) in before.members where fixed(member) && after[member] == nil {
+            // The members of a list are options of their own.
+            let name = if case .array = value { "\(member).0" } else { member }
             throw BlockError("Option '\(name)' cannot be reset to its default value")
         }
         guard new.driver.tag == old.driver.tag else { throw BlockError("Cannot change the option 'driver'") }
@@ -48,7 +50,6 @@ struct ReopenCheck {
     private func checkSupport(_ old: BlockdevOptions) throws(BlockError) {
         switch old.driver {
         case .copyBeforeWrite, .snapshotAccess, .blkdebug:
-            guard new.driver.tag == old.driver.tag else { return }
             throw BlockError(
                 "Block format '\(node.driver.driverName)' used by node '\(node.name)' does not support reopening files")
         case .file, .hostDevice, .nullCo, .nullAio, .raw, .throttle: return

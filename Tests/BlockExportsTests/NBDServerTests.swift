@@ -58,8 +58,10 @@ import Testing
     @Test func `TCP and inherited sockets are served`() async throws {
         try await NBDFixture.run { fixture in
             let server = fixture.server
+            var limits = NBDServer.Limits()
+            limits.handshakeMaximumSeconds = 0
             try await server.stop()
-            try await server.start(at: .inet(host: "127.0.0.1", service: "0", family: .any))
+            try await server.start(at: .inet(host: "127.0.0.1", service: "0", family: .any), limits)
             let address = try #require(await server.addresses.first)
             let client = try await Socket.connect(address)
             defer { client.descriptor.closeNow() }
@@ -68,7 +70,7 @@ import Testing
             #expect(try await client.recvFully(into: buffer) == 18)
             try await server.stop()
             let listening = try Socket.listen(.unix(path: fixture.path))
-            try await server.start(at: .descriptor(listening.descriptor))
+            try await server.start(at: .descriptor(listening.descriptor), limits)
             #expect(try await NBDTestClient(path: fixture.path).option(3).map(\.type) == [1])
         }
     }

@@ -122,6 +122,14 @@ public final class RawDriver: BlockDriver {
 
     @GraphActor public func allocatedSize() async -> Int64? { await file.node.driver.allocatedSize() }
 
+    /// What is done with the node is done with the file, whose length must not change under a part of it.
+    @GraphActor public func permissions(
+        on child: BlockChild, of node: BlockNode, wanted: PermissionPair
+    ) -> PermissionPair {
+        if child.role.contains(.filtered) { return .filter(wanted) }
+        return PermissionPair(used: wanted.used, shared: wanted.shared.subtracting(.resize))
+    }
+
     @GraphActor public func filename(of node: BlockNode) -> String {
         let file = file.node
         if current.offset == nil, current.size == nil, file.driver.isProtocol {

@@ -23,11 +23,11 @@ extension NodeOptions {
 
     /// Checks which options go together. Errors: with QEMU's texts.
     func check() throws(BlockError) {
-        if detectZeroes == .unmap, discard != .unmap {
-            throw BlockError("setting detect-zeroes to unmap is not allowed without setting discard operation to unmap")
-        }
         if forceShare, !isReadOnly {
             throw BlockError("force-share=on can only be used with read-only images")
+        }
+        if detectZeroes == .unmap, discard != .unmap {
+            throw BlockError("setting detect-zeroes to unmap is not allowed without setting discard operation to unmap")
         }
     }
 }

@@ -113,22 +113,16 @@ public final class RawDriver: BlockDriver {
         return ReopenAction(commit: { self.current = new })
     }
 
-    /// The permissions on the file. What other parents may do follows the options, which a reopening can change.
+    /// The permissions on the file: what is done with the node is done with the file, whose length must not change under a
+    /// part of it. What other parents may do follows the options, which a reopening can change.
     @GraphActor public func permissions(
         on child: BlockChild, of node: BlockNode, wanted: PermissionPair
     ) -> PermissionPair {
-        current.showsWholeFile ? .filter(wanted) : .format(wanted, role: .data, node: node)
+        PermissionPair(
+            used: wanted.used, shared: current.showsWholeFile ? wanted.shared : wanted.shared.subtracting(.resize))
     }
 
     @GraphActor public func allocatedSize() async -> Int64? { await file.node.driver.allocatedSize() }
-
-    /// What is done with the node is done with the file, whose length must not change under a part of it.
-    @GraphActor public func permissions(
-        on child: BlockChild, of node: BlockNode, wanted: PermissionPair
-    ) -> PermissionPair {
-        if child.role.contains(.filtered) { return .filter(wanted) }
-        return PermissionPair(used: wanted.used, shared: wanted.shared.subtracting(.resize))
-    }
 
     @GraphActor public func filename(of node: BlockNode) -> String {
         let file = file.node

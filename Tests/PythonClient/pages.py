@@ -115,6 +115,9 @@ class Shell:
         """Ends the shell and all that it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        # A daemon in the background has left the group.
+        with contextlib.suppress(OSError, ValueError), open(f"{self.directory.name}/daemon.pid") as file:
+            os.kill(int(file.read()), signal.SIGKILL)
 
 
 def messages(script):

@@ -27,7 +27,8 @@ class DocumentationTests(unittest.TestCase):
     def test_links(self):
         folder = os.path.join(REPOSITORY, "docs")
         pages = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".md")]
-        for page in pages + [os.path.join(REPOSITORY, name) for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]:
+        pages += [os.path.join(REPOSITORY, name) for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+        for page in pages:
             for target in re.findall(r"\]\(([^)\s]+)\)", read(page)):
                 with self.subTest(page=page, link=target):
                     self.assert_link(page, target)

@@ -70,7 +70,8 @@ class MonitorTests(DaemonTestCase):
 
     async def test_out_of_band_overtakes(self):
         client = await self.connect()
-        slow = asyncio.create_task(client.execute("human-monitor-command", {"command-line": 'qemu-io disk "sleep 500"'}))
+        slow = asyncio.create_task(
+            client.execute("human-monitor-command", {"command-line": 'qemu-io disk "sleep 500"'}))
         await asyncio.sleep(0.05)
         async with asyncio.timeout(PATIENCE):
             with self.assertRaises(ExecuteError):

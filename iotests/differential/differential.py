@@ -199,6 +199,9 @@ def end_of(entries):
 def meant_anywhere(difference):
     """Differences that known-differences.json lists where they show, and that show up in any conversation."""
     _, text, expected, lines = difference
+    if text.startswith("@nbd-status") and [each[:16] for each in expected + lines] == ["base:allocation:"] * 2:
+        # What the host's file system calls a hole depends on what was read before.
+        return True
     return text.startswith("@nbd-") and expected == ["nbd: EINVAL"] and lines in (["nbd: EPERM"], ["nbd: ENOSPC"])
 
 

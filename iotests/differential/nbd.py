@@ -52,6 +52,8 @@ class Client:
         self.handshake_flags = flags
         self.socket.sendall(struct.pack(">I", flags & 3))
         self.structured = False
+        #: (type, length) of each chunk of the last structured reply.
+        self.chunks = []
 
     def receive(self, count):
         data = b""
@@ -137,6 +139,7 @@ class Client:
         header = struct.pack(">IHHQQI", REQUEST_MAGIC, flags, command, self.cookie, offset, length)
         self.socket.sendall(header + payload)
         data, extents, error = bytearray(length if command == CMD_READ else 0), {}, "OK"
+        self.chunks = []
         while True:
             (magic,) = struct.unpack(">I", self.receive(4))
             if magic == SIMPLE_MAGIC:
@@ -146,6 +149,7 @@ class Client:
                 raise NBDError("malformed reply")
             chunk_flags, kind, _, size = struct.unpack(">HHQI", self.receive(16))
             body = self.receive(size)
+            self.chunks.append((kind, size))
             if kind == 1:
                 (at,) = struct.unpack_from(">Q", body)
                 data[at - offset:at - offset + size - 8] = body[8:]

@@ -101,6 +101,14 @@ class NBDSteps:
         if client:
             self.lines.append(runs(data))
 
+    def do_nbd_chunks(self, text):
+        """Reads, and shows how many bytes came as data and whether holes came as such."""
+        client, _, _ = self.request(text, nbd.CMD_READ)
+        if client:
+            data = sum(size - 8 for kind, size in client.chunks if kind == 1)
+            holes = any(kind == 2 for kind, _ in client.chunks)
+            self.lines.append(f"{data} bytes of data" + (", holes" if holes else ""))
+
     def do_nbd_write(self, text):
         self.finish_request(self.request(text, nbd.CMD_WRITE, 4))
 

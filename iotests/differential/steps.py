@@ -34,6 +34,7 @@ Directives (see also script.py):
     @nbd-info [EXPORT [CONTEXT ...]], @nbd-list, @nbd-contexts EXPORT [QUERY ...]
     @nbd-options NUMBER[:PAYLOAD] ...           raw options, payload with Python escapes
     @nbd NAME EXPORT [CONTEXT ...]              open a connection for I/O
+    @nbd-chunks NAME OFFSET LENGTH              how a read comes: data, holes
     @nbd-read NAME OFFSET LENGTH, @nbd-write NAME OFFSET LENGTH BYTE, @nbd-zero, @nbd-trim, @nbd-cache NAME OFFSET LENGTH
     @nbd-status NAME OFFSET LENGTH, @nbd-flush NAME, @nbd-close NAME, @nbd-gone NAME
     @nbd-address ADDRESS        where NBD connections go from here on: a path, or `port`

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,6 +10,19 @@ import time
 
 #: Longest wait for a reply, an event or an exit, in seconds. Nothing in a healthy run comes near it.
 PATIENCE = 20.0
+
+
+#: Daemons that run, and directories in use: what a run that is broken off has to clear away.
+running = set()
+directories = set()
+
+
+def clear_away():
+    """Ends what still runs; for when the test program itself is told to end."""
+    for each in list(running):
+        each.process.kill()
+    for each in list(directories):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 class Gone(Exception):
@@ -79,6 +93,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 [program, *monitor, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
                 cwd=directory, start_new_session=True, pass_fds=inherited)
+        running.add(self)
 
     def wait(self, timeout=PATIENCE):
         """The exit status in words, or None while it runs."""
@@ -96,6 +111,7 @@ class Daemon:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        running.discard(self)
 
 
 def read_text(path):

@@ -15,8 +15,10 @@ import concurrent.futures
 import difflib
 import os
 import pathlib
+import signal
 import sys
 
+import daemon
 import generate
 import golden
 import script
@@ -26,6 +28,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 def main():
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, break_off)
     options = parse_options()
     cases = [case for path in sorted((HERE / "scripts").glob("*.qmp")) for case in script.parse(path)]
     if options.random:
@@ -46,6 +50,12 @@ def main():
     if options.subject:
         failures += compare_subject(options, groups, reference or recordings(groups))
     return conclude(options, groups, failures)
+
+
+def break_off(number, _):
+    """The worker threads cannot be asked to stop: end what they started, then all of it at once."""
+    daemon.clear_away()
+    os._exit(128 + number)
 
 
 def parse_options():

@@ -81,6 +81,7 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps, runs.RunSteps):
         self.program = program
         self.is_reference = is_reference
         self.directory = tempfile.mkdtemp(prefix="cd-", dir="/tmp")
+        daemon.directories.add(self.directory)
         self.port = free_port()
         self.normaliser = normalise.Normaliser(self.directory, program, self.port)
         self.daemons, self.connections, self.nbd = {}, {}, {}
@@ -131,10 +132,12 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps, runs.RunSteps):
                         self.lines.append(f"({name} did not end on SIGTERM)")
             elif each.process.returncode not in (0, 1) and not each.reported:
                 self.lines.append(f"({name} died: {daemon.describe_status(each.process.returncode)})")
+            daemon.running.discard(each)
         for each in [*self.connections.values(), *self.nbd.values()]:
             each.close()
         daemon.end_background(os.path.join(self.directory, "pid"), self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
+        daemon.directories.discard(self.directory)
         return self.lines
 
     # Plumbing

@@ -44,7 +44,8 @@ client-tests: build
 	.venv/bin/python -m unittest discover -s Tests/PythonClient -v
 
 iotests: build
-	$(PYTHON) iotests/differential/differential.py --subject $(DEBUG_BIN)/cairn-storage-daemon
+	$(PYTHON) iotests/differential/differential.py --subject $(DEBUG_BIN)/cairn-storage-daemon \
+		--table docs/compatibility.md
 
 check: deps check-format test
 

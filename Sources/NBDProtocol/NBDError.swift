@@ -25,7 +25,7 @@ public enum NBDError: UInt32, Error, Sendable, Hashable {
         self =
             switch errno {
             case 1, 30: .permission  // EPERM, EROFS
-            case 5: .io
+            case 5, 110: .io  // EIO, ETIMEDOUT: a copy took longer than cbw-timeout
             case 12: .noMemory
             case 27, 28, 122: .noSpace  // EFBIG, ENOSPC, EDQUOT
             case 75: .overflow

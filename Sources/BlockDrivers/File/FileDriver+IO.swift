@@ -41,6 +41,7 @@ extension FileDriver {
         if flags.contains(.mayUnmap), try await punchHole(range) { return try await extend(to: range.upperBound) }
         guard !lacksZeroRange.load(ordering: .relaxed) else { return try await zeroByHole(range) }
         do {
+            defer { dataExtents.forget() }
             try await file.fallocate(.zeroRange, offset: Int(range.lowerBound), length: Int(range.length))
             noteEnd(range.upperBound)
         } catch .EOPNOTSUPP, .ENODEV, .ENOSYS, .EINVAL {
@@ -67,6 +68,7 @@ extension FileDriver {
     private func punchHole(_ range: ByteRange) async throws(Errno) -> Bool {
         guard !lacksPunchHole.load(ordering: .relaxed) else { return false }
         do {
+            defer { dataExtents.forget() }
             try await file.fallocate(.punchHole, offset: Int(range.lowerBound), length: Int(range.length))
             return true
         } catch .EOPNOTSUPP, .ENODEV, .ENOSYS {
@@ -90,6 +92,10 @@ extension FileDriver {
     public func blockStatus(_ range: ByteRange, precision: BlockStatusPrecision) async throws(Errno) -> BlockStatus {
         var status = BlockStatus(length: range.length, isData: true, isAllocated: true, hostOffset: range.lowerBound)
         guard precision == .zeroes else { return status }
+        if let end = dataExtents.end(at: range.lowerBound) {
+            status.length = min(status.length, end - range.lowerBound)
+            return status
+        }
         let start = Int(range.lowerBound)
         do {
             let data = try file.seekData(from: start)
@@ -98,7 +104,9 @@ extension FileDriver {
                 status.isZero = true
                 status.length = min(status.length, Int64(data - start))
             } else {
-                status.length = min(status.length, max(1, Int64(try file.seekHole(from: start) - start)))
+                let end = max(range.lowerBound + 1, Int64(try file.seekHole(from: start)))
+                dataExtents.remember(range.lowerBound..<end)
+                status.length = min(status.length, end - range.lowerBound)
             }
         } catch .ENXIO {
             status.isData = false

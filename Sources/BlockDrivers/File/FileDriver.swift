@@ -22,6 +22,8 @@ public final class FileDriver: BlockDriver {
 
     /// The error number of the first flush that failed, 0 where none did.
     let flushError = Atomic<Int32>(0)
+    /// Where data was found last.
+    let dataExtents = DataExtentCache()
     /// Counts the discards that reached the file.
     let discards = DiscardCounters()
 
@@ -60,7 +62,10 @@ public final class FileDriver: BlockDriver {
     }
 
     /// Notes the file's length after it was cut or made longer.
-    @GraphActor func setByteCount(_ count: Int64) { byteCount.store(count, ordering: .relaxed) }
+    @GraphActor func setByteCount(_ count: Int64) {
+        byteCount.store(count, ordering: .relaxed)
+        dataExtents.forget()
+    }
 
     /// Puts another descriptor of the same file, opened for writing, in the place of the current one. Requests may be
     /// under way, so that the former one stays open.

@@ -85,7 +85,7 @@ let package = Package(
 
         // Tests.
         .target(
-            name: "StorageTestSupport", dependencies: ["IOLoop"], path: "Tests/StorageTestSupport",
+            name: "StorageTestSupport", dependencies: ["IOLoop", "NBDProtocol"], path: "Tests/StorageTestSupport",
             swiftSettings: settings),
         .target(
             name: "BlockTestSupport", dependencies: ["BlockGraph", "IOLoop"], path: "Tests/BlockTestSupport",
@@ -105,6 +105,9 @@ let package = Package(
         tests("QMPClient", ["IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema", "QMPServer", logging]),
         tests(
             "StorageDaemon",
-            ["BlockGraph", "IOLoop", "JSON", "QAPI", "QMPClient", "QMPSchema", "cairn-storage-daemon"]),
+            [
+                "BlockGraph", "IOLoop", "JSON", "NBDProtocol", "QAPI", "QMPClient", "QMPProtocol", "QMPSchema",
+                "cairn-storage-daemon",
+            ]),
     ]
 )

@@ -45,6 +45,7 @@ final class StorageDaemon {
 
     /// Ends all exports and closes all nodes; what was written is durable then.
     func shutDown() async {
+        graph.letEverythingThrough()
         await exports.removeAll()
         if nbdServer.isRunning { try? await nbdServer.stop() }  // It was running: there is nothing else to fail.
         await graph.closeAll()

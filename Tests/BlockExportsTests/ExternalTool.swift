@@ -1,4 +1,5 @@
 import Foundation
+import StorageTestSupport
 
 /// A program of the system that a test compares with, or lets talk to the server.
 struct ExternalTool: Sendable {

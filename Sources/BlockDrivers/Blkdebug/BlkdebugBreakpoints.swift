@@ -68,6 +68,16 @@ final class BlkdebugBreakpoints: Sendable {
         return hadBreakpoint
     }
 
+    /// Removes all breakpoints, and lets all halted requests go on, and those who wait for one to be halted.
+    func removeAll() {
+        let continuations = state.withLock { state in
+            defer { state = State() }
+            isArmed.store(false, ordering: .releasing)
+            return state.suspended.map(\.continuation) + state.waiters.map(\.continuation)
+        }
+        for continuation in continuations { continuation.resume() }
+    }
+
     /// Whether a request with the tag is halted.
     func isSuspended(tag: String) -> Bool { state.withLock { $0.suspended.contains { $0.tag == tag } } }
 

@@ -173,6 +173,7 @@ extension BlkdebugDriver: DebugEventSink {
 
     public func resume(tag: String) -> Bool { breakpoints.resume(tag: tag) }
     public func removeBreakpoint(tag: String) -> Bool { breakpoints.remove(tag: tag) }
+    public func removeAllBreakpoints() { breakpoints.removeAll() }
     public func isSuspended(tag: String) -> Bool { breakpoints.isSuspended(tag: tag) }
     public func waitUntilSuspended(tag: String) async { await breakpoints.waitUntilSuspended(tag: tag) }
 }

@@ -91,9 +91,11 @@ public final class BlockGraph {
         guard node.parents.isEmpty, !node.isOwnedByMonitor, nodesByName[node.name] === node else { return }
         nodesByName[node.name] = nil
         nodes.removeAll { $0 === node }
-        let driver = node.driver
-        driver.drainBegin()
-        await driver.drainFinished()
+        // Background work may stand in queues further below.
+        let quieted = nodesBelow([node])
+        for node in quieted { node.driverIfOpen?.drainBegin() }
+        await node.driver.drainFinished()
+        for child in quieted.dropFirst() { child.driverIfOpen?.drainEnd() }
         try? await node.flush()  // The node goes away: there is nobody left to tell.
         await abandon(node)
     }

@@ -42,6 +42,8 @@ public protocol DebugEventSink: AnyObject, Sendable {
     func resume(tag: String) -> Bool
     /// Removes the breakpoints with the tag and resumes their requests; false where there is none.
     func removeBreakpoint(tag: String) -> Bool
+    /// Removes all breakpoints, and resumes all requests and whoever waits for one.
+    func removeAllBreakpoints()
     /// Whether a request is suspended under the tag.
     func isSuspended(tag: String) -> Bool
     /// Returns when a request is suspended under the tag.

@@ -1,4 +1,5 @@
 import BlockExports
+import BlockGraph
 import QAPI
 import QMPSchema
 
@@ -25,6 +26,7 @@ extension StorageDaemon {
     func queryQmpSchema() async throws(QMPError) -> [SchemaInfo] { try QMPIntrospection.schemaInfo() }
 
     func quit() async throws(QMPError) {
+        graph.letEverythingThrough()
         await exports.removeAll()
         requestQuit()
     }

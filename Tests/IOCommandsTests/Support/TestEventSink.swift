@@ -41,6 +41,14 @@ final class TestEventSink: DebugEventSink {
         return resume(tag: tag) || hadBreakpoint
     }
 
+    func removeAllBreakpoints() {
+        let tags = state.withLock { state in
+            defer { state.breakpoints = [:] }
+            return state.suspended.keys
+        }
+        for tag in tags { _ = resume(tag: tag) }
+    }
+
     func isSuspended(tag: String) -> Bool { state.withLock { $0.suspended[tag] != nil } }
 
     func waitUntilSuspended(tag: String) async {

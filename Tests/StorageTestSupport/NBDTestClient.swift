@@ -3,19 +3,20 @@ import IOLoop
 import NBDProtocol
 
 /// What a server sent that a client did not expect.
-struct NBDTestFailure: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
+package struct NBDTestFailure: Error, CustomStringConvertible {
+    package let description: String
+
+    package init(_ description: String) { self.description = description }
 }
 
 /// A small NBD client, independent of the server's code but for the protocol's constants. Use it on one loop.
-final class NBDTestClient {
-    let socket: Socket
-    var headers = NBDHeaderMode.simple
+package final class NBDTestClient {
+    package let socket: Socket
+    package var headers = NBDHeaderMode.simple
     private var isClosed = false
 
     /// Connects, reads the greeting, and sends the flags if there are any.
-    init(path: String, flags: UInt32? = 3) async throws {
+    package init(path: String, flags: UInt32? = 3) async throws {
         socket = try await Socket.connect(.unix(path: path))
         let greeting = try await receive(18)
         guard greeting == NBD.greeting else { throw NBDTestFailure("greeting \(greeting)") }
@@ -23,7 +24,7 @@ final class NBDTestClient {
     }
 
     /// A client in the transmission phase.
-    static func open(
+    package static func open(
         _ path: String, _ name: String = "disk", headers: NBDHeaderMode = .structured, contexts: [String] = [],
         blockSize: Bool = true
     ) async throws -> NBDTestClient {
@@ -32,7 +33,7 @@ final class NBDTestClient {
         return client
     }
 
-    func enter(
+    package func enter(
         _ name: String, headers: NBDHeaderMode, contexts: [String] = [], blockSize: Bool = true
     ) async throws {
         self.headers = headers
@@ -46,7 +47,7 @@ final class NBDTestClient {
         try await acknowledged(7, prefix + (blockSize ? [0, 1, 0, 3] : [0, 0]))
     }
 
-    func close() {
+    package func close() {
         guard !isClosed else { return }
         isClosed = true
         socket.descriptor.closeNow()
@@ -56,7 +57,7 @@ final class NBDTestClient {
 
     // MARK: Bytes
 
-    func send(_ bytes: [UInt8]) async throws {
+    package func send(_ bytes: [UInt8]) async throws {
         let buffer = BufferPool.shared.take(count: bytes.count)
         defer { BufferPool.shared.give(buffer) }
         bytes.withUnsafeBytes { buffer.copy(from: IOBuffer($0)) }
@@ -64,7 +65,7 @@ final class NBDTestClient {
     }
 
     /// Exactly `count` bytes; throws at the end of the stream.
-    func receive(_ count: Int) async throws -> [UInt8] {
+    package func receive(_ count: Int) async throws -> [UInt8] {
         let buffer = BufferPool.shared.take(count: count)
         defer { BufferPool.shared.give(buffer) }
         let got = try await socket.recvFully(into: buffer)
@@ -73,7 +74,7 @@ final class NBDTestClient {
     }
 
     /// Whether the server has closed the connection, after anything that it still sent.
-    func isAtEnd() async -> Bool {
+    package func isAtEnd() async -> Bool {
         let buffer = BufferPool.shared.take(count: 4096)
         defer { BufferPool.shared.give(buffer) }
         while true {
@@ -82,14 +83,14 @@ final class NBDTestClient {
         }
     }
 
-    func integer<T: FixedWidthInteger>(_ type: T.Type) async throws -> T {
+    package func integer<T: FixedWidthInteger>(_ type: T.Type) async throws -> T {
         try await receive(T.bitWidth / 8).reduce(0) { $0 << 8 | T($1) }
     }
 
     // MARK: Options
 
     /// Sends an option and returns the type and data of each reply.
-    func option(_ code: UInt32, _ data: [UInt8] = []) async throws -> [(type: UInt32, data: [UInt8])] {
+    package func option(_ code: UInt32, _ data: [UInt8] = []) async throws -> [(type: UInt32, data: [UInt8])] {
         try await send(big(NBD.optionMagic) + big(code) + big(UInt32(data.count)) + data)
         var replies: [(type: UInt32, data: [UInt8])] = []
         while true {
@@ -114,7 +115,7 @@ final class NBDTestClient {
     // MARK: Requests
 
     /// Sends a request without waiting for its reply.
-    func post(
+    package func post(
         _ command: NBDCommand, _ offset: UInt64, _ length: UInt64, flags: NBDCommandFlags = [], cookie: UInt64 = 1,
         payload: [UInt8] = []
     ) async throws {
@@ -125,7 +126,7 @@ final class NBDTestClient {
         try await send(encoded(request) + payload)
     }
 
-    func encoded(_ request: NBDRequest) -> [UInt8] {
+    package func encoded(_ request: NBDRequest) -> [UInt8] {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 8)
         defer { memory.deallocate() }
         var out = OutputRawSpan(buffer: memory, initializedCount: 0)
@@ -135,7 +136,7 @@ final class NBDTestClient {
     }
 
     /// Sends a request and returns its reply.
-    func call(
+    package func call(
         _ command: NBDCommand, _ offset: UInt64, _ length: UInt64, flags: NBDCommandFlags = [], payload: [UInt8] = []
     ) async throws -> NBDTestReply {
         try await post(command, offset, length, flags: flags, payload: payload)
@@ -145,14 +146,14 @@ final class NBDTestClient {
     }
 
     /// Reads data, holes filled with zeroes; throws the error of the reply.
-    func read(_ offset: UInt64, _ length: Int, flags: NBDCommandFlags = []) async throws -> [UInt8] {
+    package func read(_ offset: UInt64, _ length: Int, flags: NBDCommandFlags = []) async throws -> [UInt8] {
         let reply = try await call(.read, offset, UInt64(length), flags: flags)
         guard reply.error == 0 else { throw NBDTestFailure("error \(reply.error): \(reply.message)") }
         return try reply.data(offset, length)
     }
 
     /// The next reply, whole.
-    func reply(readLength: Int = 0) async throws -> NBDTestReply {
+    package func reply(readLength: Int = 0) async throws -> NBDTestReply {
         var reply = NBDTestReply()
         while true {
             let magic = try await integer(UInt32.self)
@@ -208,21 +209,21 @@ final class NBDTestClient {
 }
 
 /// A parsed reply.
-struct NBDTestReply {
-    enum Chunk: Equatable {
+package struct NBDTestReply {
+    package enum Chunk: Equatable {
         case data(UInt64?, [UInt8])
         case hole(UInt64, Int)
         case status(UInt32, [NBDExtent])
     }
 
-    var cookie: UInt64 = 0
-    var offset: UInt64 = 0
-    var error: UInt32 = 0
-    var message = ""
-    var chunks: [Chunk] = []
+    package var cookie: UInt64 = 0
+    package var offset: UInt64 = 0
+    package var error: UInt32 = 0
+    package var message = ""
+    package var chunks: [Chunk] = []
 
     /// The bytes that the chunks give to a read.
-    func data(_ offset: UInt64, _ length: Int) throws -> [UInt8] {
+    package func data(_ offset: UInt64, _ length: Int) throws -> [UInt8] {
         var result = [UInt8](repeating: 0xEE, count: length)
         var covered = 0
         for chunk in chunks {
@@ -243,17 +244,18 @@ struct NBDTestReply {
     }
 
     /// The extents of a context.
-    func extents(_ id: UInt32) -> [NBDExtent]? {
+    package func extents(_ id: UInt32) -> [NBDExtent]? {
         for case .status(id, let extents) in chunks { return extents }
         return nil
     }
 }
 
-struct TestReader {
-    var rest: [UInt8]
-    init(_ bytes: [UInt8]) { rest = bytes }
+package struct TestReader {
+    package var rest: [UInt8]
 
-    mutating func integer<T: FixedWidthInteger>(_ type: T.Type) -> T {
+    package init(_ bytes: [UInt8]) { rest = bytes }
+
+    package mutating func integer<T: FixedWidthInteger>(_ type: T.Type) -> T {
         let size = T.bitWidth / 8
         defer { rest.removeFirst(min(size, rest.count)) }
         return rest.prefix(size).reduce(0) { $0 << 8 | T($1) }
@@ -261,6 +263,6 @@ struct TestReader {
 }
 
 /// Big-endian bytes.
-func big<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
+package func big<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
     withUnsafeBytes(of: value.bigEndian) { Array($0) }
 }

@@ -35,31 +35,40 @@ struct ReopenCheck {
                 && !Self.changeable(of: old.driver.tag).contains(name)
         }
         let (before, after) = (old.encodeMembers(), new.encodeMembers())
-        for (member, value) in before.members where fixed(member) && after[member] == nil {
+        for (member, value) in before.members
+        where (fixed(member) || member == "throttle-group") && after[member] == nil {
             // The members of a list are options of their own.
             let name = if case .array = value { "\(member).0" } else { member }
             throw BlockError("Option '\(name)' cannot be reset to its default value")
         }
-        guard new.driver.tag == old.driver.tag else { throw BlockError("Cannot change the option 'driver'") }
         for (name, value) in after.members where fixed(name) && before[name] != value {
             throw BlockError("Cannot change the option '\(name)'")
         }
+        guard new.driver.tag == old.driver.tag else { throw BlockError("Cannot change the option 'driver'") }
         try checkChildren(old)
     }
 
     private func checkSupport(_ old: BlockdevOptions) throws(BlockError) {
         switch old.driver {
-        case .copyBeforeWrite, .snapshotAccess, .blkdebug:
+        case .copyBeforeWrite, .snapshotAccess:
             throw BlockError(
                 "Block format '\(node.driver.driverName)' used by node '\(node.name)' does not support reopening files")
-        case .file, .hostDevice, .nullCo, .nullAio, .raw, .throttle: return
+        case .blkdebug, .file, .hostDevice, .nullCo, .nullAio, .raw, .throttle: return
         }
     }
 
     /// A child that was named stays a child that is named; one that was defined keeps its name.
     private func checkChildren(_ old: BlockdevOptions) throws(BlockError) {
         for (name, reference) in new.driver.children {
-            guard case .definition(let definition) = reference, let edge = node.child(named: name) else { continue }
+            guard let edge = node.child(named: name) else { continue }
+            guard case .definition(let definition) = reference else {
+                // Its rules know the alignment of the image.
+                if case .blkdebug = old.driver, case .reference(let childName) = reference, childName != edge.node.name
+                {
+                    throw BlockError("Cannot change the option '\(name)'")
+                }
+                continue
+            }
             if case .reference? = old.driver.children.first(where: { $0.name == name })?.reference {
                 throw BlockError("Cannot change the option '\(name).driver'")
             }

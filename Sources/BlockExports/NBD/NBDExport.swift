@@ -19,7 +19,7 @@ public final class NBDExport: BlockExport {
     private let onShutDown: @GraphActor (NBDExport) -> Void
     @GraphActor private var nextLoop = 0
     @GraphActor private var connections: [ObjectIdentifier: NBDConnection] = [:]
-    @GraphActor private var waiters: [UnsafeContinuation<Void, Never>] = []
+    private let clientLeft = WaitQueue()
     @GraphActor private var isGone = false
 
     /// Whether the export is going away.
@@ -61,27 +61,18 @@ public final class NBDExport: BlockExport {
 
     @GraphActor func remove(_ connection: NBDConnection) {
         connections[ObjectIdentifier(connection)] = nil
-        wakeIfIdle()
+        clientLeft.notifyAll()
     }
 
     /// Disconnects the clients, waits until their requests under way have come back, and lets go of the node.
     @GraphActor public func shutDown() async {
         isShuttingDown = true
         for connection in connections.values { connection.disconnect() }
-        while !connections.isEmpty {
-            await withUnsafeContinuation { waiters.append($0) }
-        }
+        await clientLeft.wait(until: { connections.isEmpty })
         guard !isGone else { return }
         isGone = true
         for bitmap in bitmaps { bitmap.isBusy = false }
         onShutDown(self)
         await graph.detach(backend)
-    }
-
-    @GraphActor private func wakeIfIdle() {
-        guard connections.isEmpty else { return }
-        let woken = waiters
-        waiters = []
-        for waiter in woken { waiter.resume() }
     }
 }

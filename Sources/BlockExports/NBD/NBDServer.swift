@@ -38,7 +38,8 @@ public final class NBDServer {
     /// Clients that negotiate.
     private var handshakes: [ObjectIdentifier: NBDHandshake] = [:]
     private var clientCount = 0
-    private var waiters: [UnsafeContinuation<Void, Never>] = []
+    /// Notified when a client ends, and when the server stops.
+    private let changed = WaitQueue()
 
     /// A server that is not running; its exports show up in `exports`.
     public init(exports: BlockExportList, logger: Logger = Logger(label: "cairn.nbd")) {
@@ -83,14 +84,14 @@ public final class NBDServer {
         guard state == .running else { throw BlockError("NBD server not running") }
         state = .stopping
         listener?.shutDown()
-        wakeWaiters()
+        changed.notifyAll()
         for acceptor in acceptors { await acceptor.value }
         acceptors = []
         listener?.close()
         listener = nil
         for handshake in handshakes.values { handshake.end() }
         await exportList.removeAll { ($0 as? NBDExport).map(owns) ?? false }
-        while clientCount > 0 { await wait() }
+        await changed.wait(until: { clientCount == 0 })
         state = .stopped
     }
 
@@ -121,11 +122,9 @@ public final class NBDServer {
     // MARK: Clients
 
     private func acceptClients(of socket: Socket) async {
-        while state == .running {
-            if limits.maximumConnections > 0, clientCount >= limits.maximumConnections {
-                await wait()
-                continue
-            }
+        while true {
+            await changed.wait(until: { hasRoomForClients || state != .running })
+            guard state == .running else { return }
             do throws(Errno) {
                 let client = try await socket.accept()
                 clientCount += 1
@@ -174,17 +173,10 @@ public final class NBDServer {
 
     private func clientDidEnd() {
         clientCount -= 1
-        wakeWaiters()
+        changed.notifyAll()
     }
 
-    /// Waits for a client to end, or for the server to stop.
-    private func wait() async {
-        await withUnsafeContinuation { waiters.append($0) }
-    }
-
-    private func wakeWaiters() {
-        let woken = waiters
-        waiters = []
-        for waiter in woken { waiter.resume() }
+    private var hasRoomForClients: Bool {
+        limits.maximumConnections == 0 || clientCount < limits.maximumConnections
     }
 }

@@ -31,6 +31,11 @@ extension Daemon {
     /// Adds the disk, starts the NBD server, and exports the disk.
     func openDisk(_ bytes: [UInt8]) async throws {
         try await makeFile("disk.img", bytes)
+        try await openDisk()
+    }
+
+    /// Does the same with the file `disk.img`, which is there.
+    func openDisk() async throws {
         try await addFile("disk-file", "disk.img")
         try await add(["driver": "blkdebug", "node-name": "debug", "image": "disk-file", "discard": "unmap"])
         try await add(["driver": "raw", "node-name": "base", "file": "debug", "discard": "unmap"])

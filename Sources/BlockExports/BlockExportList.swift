@@ -34,7 +34,7 @@ public final class BlockExportList {
         guard let export = self[id] else { throw BlockError("Export '\(id)' is not found") }
         guard mode == .hard || !export.hasClients else { throw BlockError("export '\(id)' still in use") }
         guard export.hasClients else { return await removeNow(export) }
-        Task { await removeNow(export) }
+        GraphActor.spawn { await self.removeNow(export) }
     }
 
     /// Removes the exports that `matches` selects with their clients, and returns when they are gone.

@@ -18,3 +18,16 @@ extension GraphActor {
         return withoutActuallyEscaping(body) { unsafeBitCast($0, to: (() -> Value).self)() }
     }
 }
+
+extension GraphActor {
+    /// Starts a task on the control plane that stays on the main loop in all that it calls.
+    ///
+    /// A plain `Task` would go through the threads of the global executor whenever a function without isolation comes back
+    /// from waiting: only the preference tells the runtime where such code belongs.
+    @discardableResult
+    public static func spawn<Success: Sendable>(
+        _ body: @escaping @GraphActor @Sendable () async -> Success
+    ) -> Task<Success, Never> {
+        Task(executorPreference: IOLoop.main) { await body() }
+    }
+}

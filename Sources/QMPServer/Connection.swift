@@ -53,23 +53,23 @@ import QMPProtocol
     /// Greets the client and begins to serve it.
     func start() {
         output += server.greeting.message.wireBytes(pretty: pretty)
-        let reader = Task { @GraphActor in await read() }
-        let writer = Task { @GraphActor in await write() }
-        let executor = Task { @GraphActor in await execute() }
+        let reader = GraphActor.spawn { await self.read() }
+        let writer = GraphActor.spawn { await self.write() }
+        let executor = GraphActor.spawn { await self.execute() }
         self.reader = reader
         self.writer = writer
-        Task { @GraphActor in
+        GraphActor.spawn {
             await reader.value
-            isInputEnded = true
-            changed.notifyAll()
-            if !isStopping, await channel.isHungUp() { closeOutput() }
+            self.isInputEnded = true
+            self.changed.notifyAll()
+            if !self.isStopping, await self.channel.isHungUp() { self.closeOutput() }
             await writer.value
-            await channel.close()
-            hasLeft = true
-            changed.notifyAll()
+            await self.channel.close()
+            self.hasLeft = true
+            self.changed.notifyAll()
             await executor.value
-            hasEnded = true
-            changed.notifyAll()
+            self.hasEnded = true
+            self.changed.notifyAll()
         }
     }
 

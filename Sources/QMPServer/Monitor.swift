@@ -42,7 +42,7 @@ import Logging
     func send(event text: [UInt8]) { current?.send(event: text) }
 
     func start() {
-        task = Task { @GraphActor in await run() }
+        task = GraphActor.spawn { await self.run() }
     }
 
     private func run() async {
@@ -90,10 +90,10 @@ import Logging
         current = nil
         guard !connection.hasEnded else { return }
         abandoned.append(connection)
-        Task { @GraphActor in
+        GraphActor.spawn {
             await connection.waitUntilEnded()
-            abandoned.removeAll { $0 === connection }
-            changed.notifyAll()
+            self.abandoned.removeAll { $0 === connection }
+            self.changed.notifyAll()
         }
     }
 

@@ -83,7 +83,7 @@ import QMPProtocol
     /// Sends held events when they are due, as long as there are any.
     private func armThrottleTimer() {
         guard throttleTimer == nil else { return }
-        throttleTimer = Task { @GraphActor [weak self] in
+        throttleTimer = GraphActor.spawn { [weak self] in
             while let deadline = self?.throttle.nextDeadline {
                 do {
                     try await IOLoop.sleep(until: deadline)

@@ -88,6 +88,7 @@ public func failure<Failure: Error>(_ body: () async throws(Failure) -> Void) as
 
 /// Runs `body` on `count` loops of their own, which have ended on return; `body` gets them.
 public func withLoops(_ count: Int, _ body: ([IOLoop]) async throws -> Void) async throws {
+    IOLoop.main.start()  // The control plane's, which other tests may not have started.
     let loops = try (0..<count).map { try IOLoop(name: "test-\($0)") }
     for loop in loops { loop.start() }
     defer {

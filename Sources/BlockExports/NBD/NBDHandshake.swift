@@ -47,10 +47,10 @@ final class NBDHandshake {
 
     private func startTimer(_ seconds: Int) -> Task<Void, Never>? {
         guard seconds > 0 else { return nil }
-        return Task {
+        return GraphActor.spawn {
             do throws(Errno) {
                 try await IOLoop.sleep(for: .seconds(seconds))
-                end()
+                self.end()
             } catch {
                 // Cancelled: the negotiation ended in time.
             }

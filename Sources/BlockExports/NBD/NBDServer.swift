@@ -70,7 +70,7 @@ public final class NBDServer {
             self.listener = listener
             self.limits = limits
             state = .running
-            acceptors = listener.sockets.map { socket in Task { await acceptClients(of: socket) } }
+            acceptors = listener.sockets.map { socket in GraphActor.spawn { await self.acceptClients(of: socket) } }
         } catch {
             state = .stopped
             throw error
@@ -128,7 +128,7 @@ public final class NBDServer {
             do throws(Errno) {
                 let client = try await socket.accept()
                 clientCount += 1
-                Task { await serve(client) }
+                GraphActor.spawn { await self.serve(client) }
             } catch .ECONNABORTED {
                 continue
             } catch .EMFILE, .ENFILE, .ENOBUFS, .ENOMEM {

@@ -62,7 +62,7 @@ extension HumanMonitor {
 
     private func detachLater(_ backend: BlockBackend, _ requests: OutstandingRequests) {
         leavingUsers.begin()
-        Task { @GraphActor [graph, leavingUsers] in
+        GraphActor.spawn { [graph, leavingUsers] in
             await requests.waitUntilEmpty()
             await graph.detach(backend)
             leavingUsers.end()

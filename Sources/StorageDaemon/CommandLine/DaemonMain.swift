@@ -42,7 +42,7 @@ public enum DaemonMain {
             printError("Could not wait for signals: \(error)")
             exit(1)
         }
-        Task { @GraphActor [channel] in
+        GraphActor.spawn { [channel] in
             exit(await serve(options, signals, channel: channel))
         }
         IOLoop.main.run()
@@ -61,10 +61,10 @@ public enum DaemonMain {
             if IOLoop.current === IOLoop.main {
                 GraphActor.assumeIsolated { server.emit(event.name, event.data) }
             } else {
-                Task { @GraphActor in server.emit(event.name, event.data) }
+                GraphActor.spawn { server.emit(event.name, event.data) }
             }
         }
-        Task { @GraphActor in
+        GraphActor.spawn {
             _ = try? await signals.next()  // Whatever woke it, the daemon ends.
             daemon.requestQuit()
         }

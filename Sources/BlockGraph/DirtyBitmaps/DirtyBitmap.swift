@@ -48,6 +48,18 @@ public final class DirtyBitmap: Sendable {
         state.withLock { if $0.isRecording { $0.bits.set(range) } }
     }
 
+    /// The same after a write that may have made the disk longer: the bitmap follows first, so that nothing written is lost
+    /// to it, in whatever order such writes come back.
+    /// - Parameter length: the size of the disk in bytes after the write; what it does not reach is left out.
+    func markDirty(_ range: Range<Int64>, diskLength length: Int64) {
+        state.withLock { state in
+            // A driver's own bitmaps, which record nothing, belong to a point in time and keep their length.
+            guard state.isRecording || name != nil else { return }
+            if range.upperBound > state.bits.length, length > state.bits.length { state.bits.truncate(to: length) }
+            if state.isRecording { state.bits.set(range) }
+        }
+    }
+
     // MARK: Bits
 
     /// The bits as they are now. Changes made later, in either, do not show in the other.

@@ -18,9 +18,10 @@ public final class DirtyBitmapList: Sendable {
         for bitmap in all { bitmap.markDirty(range) }
     }
 
-    /// Follows a change of the node's size.
-    public func truncate(to length: Int64) {
-        for bitmap in all { bitmap.truncate(to: length) }
+    /// The same after a write that may have made the disk longer; see `DirtyBitmap`.
+    func markDirty(_ range: Range<Int64>, diskLength length: Int64) {
+        guard isOccupied.load(ordering: .acquiring) else { return }
+        for bitmap in all { bitmap.markDirty(range, diskLength: length) }
     }
 
     // MARK: Queries

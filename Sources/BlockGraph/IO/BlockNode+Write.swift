@@ -38,11 +38,9 @@ extension BlockNode {
         if let (threshold, amount) = statistics.passThreshold(upTo: range.upperBound) {
             graph.report(.writeThreshold(node: self, threshold: threshold, amountExceeded: amount))
         }
-        let lengthBefore = driver.length
         defer {
             statistics.noteWrite(upTo: range.upperBound)
-            if range.upperBound > lengthBefore { growBitmaps() }
-            bitmaps.markDirty(range)
+            bitmaps.markDirty(range, diskLength: driver.length)
         }
         try await body()
         if let sink = driver.debugEventSink { await sink.debugEvent(.pwritevDone) }

@@ -21,14 +21,6 @@ extension BlockNode {
         for bitmap in bitmapsOfLength { bitmap.truncate(to: self.length) }
     }
 
-    /// Lets the bitmaps follow writes beyond the former end. Such writes come back in any order: a bitmap never gets shorter.
-    func growBitmaps() {
-        let length = length
-        for bitmap in bitmapsOfLength {
-            bitmap.withBits { bits in if bits.length < length { bits.truncate(to: length) } }
-        }
-    }
-
     /// The bitmaps that are as long as the node. A driver's own, which record nothing, belong to a point in time.
     private var bitmapsOfLength: [DirtyBitmap] { bitmaps.all.filter { $0.name != nil || $0.isRecording } }
 }

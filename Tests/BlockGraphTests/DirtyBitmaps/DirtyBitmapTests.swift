@@ -111,12 +111,28 @@ import Testing
         let off = try list.add(name: "off", length: 1 << 20, granularity: 512, recording: false)
         list.markDirty(511..<1025)
         #expect([fine, coarse, off].map(\.info.count) == [1536, 1 << 20, 0])
-        list.truncate(to: 1024)
+        for bitmap in list.all { bitmap.truncate(to: 1024) }
         list.markDirty(0..<1 << 20)
         #expect([fine, coarse, off].map(\.info.count) == [1024, 1 << 20, 0])
         for bitmap in list.all { list.remove(bitmap) }
         list.markDirty(0..<512)
         #expect(list.isEmpty && off.info.count == 0)
+    }
+
+    @Test func `a bitmap follows writes that make the disk longer, in whatever order they come back`() throws {
+        let list = DirtyBitmapList()
+        let on = try list.add(name: "on", length: 512, granularity: 512)
+        let off = try list.add(name: "off", length: 512, granularity: 512, recording: false)
+        let driver = DirtyBitmap(name: nil, length: 512, granularity: 512, recording: false)
+        list.insert(driver)
+        // The disk reaches to 2048 already when the write of its middle comes back first.
+        list.markDirty(1024..<1536, diskLength: 2048)
+        list.markDirty(1536..<2048, diskLength: 2048)
+        #expect(Array(on.snapshot().dirtyAreas) == [1024..<2048])
+        #expect([on, off, driver].map(\.length) == [2048, 2048, 512])
+        // A failed write beyond the end does not make it longer.
+        list.markDirty(4096..<4608, diskLength: 2048)
+        #expect(on.length == 2048)
     }
 
     @Test(arguments: [(nil, 65536), (512, 4096), (4096, 4096), (32768, 32768), (65536, 65536), (2 << 20, 65536)])

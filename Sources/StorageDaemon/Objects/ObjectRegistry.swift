@@ -1,3 +1,4 @@
+import BlockGraph
 import IOLoop
 import QAPI
 
@@ -51,12 +52,6 @@ enum Identifier {
         .genericError, "Parameter 'id' expects an identifier",
         hint: "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.")
 
-    /// Whether a name is a letter followed by letters, digits, "-", "." and "_".
-    static func isWellFormed(_ name: String) -> Bool {
-        func isLetter(_ byte: UInt8) -> Bool { (0x41...0x5A).contains(byte & 0xDF) }
-        guard let first = name.utf8.first, isLetter(first) else { return false }
-        return name.utf8.dropFirst().allSatisfy { byte in
-            isLetter(byte) || (0x30...0x39).contains(byte) || "-._".utf8.contains(byte)
-        }
-    }
+    /// Whether a name is what all identifiers are: see `BlockGraph`.
+    static func isWellFormed(_ name: String) -> Bool { BlockGraph.isWellFormed(name) }
 }

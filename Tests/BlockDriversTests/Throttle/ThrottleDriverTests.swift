@@ -37,7 +37,8 @@ import Testing
         /// Starts a write of the number at its place, and returns when it waits or is done.
         func write(_ number: UInt8, on backend: BlockBackend? = nil, waiting: Int) async -> Task<Errno?, Never> {
             let backend = backend ?? self.backend
-            let task = Task {
+            // All on one loop: on several threads requests that are let through together may overtake each other.
+            let task = Task(executorPreference: IOLoop.main) {
                 await errno { () async throws(Errno) in
                     try await backend.writeBytes([number], at: Int64(number) * 512)
                 }

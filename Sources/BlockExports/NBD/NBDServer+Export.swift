@@ -75,7 +75,7 @@ extension NBDServer {
             do throws(BitmapError) {
                 try bitmap.require(no: .toUse)
             } catch {
-                throw BlockError(error.description)
+                throw BlockError(error)
             }
             let context = "qemu:dirty-bitmap:\(name)"
             guard context.utf8.count <= NBD.maximumStringLength else {
@@ -91,11 +91,11 @@ extension NBDServer {
     ) throws(BlockError) -> (DirtyBitmap, BlockNode) {
         switch reference {
         case .external(let nodeName, let name):
-            guard let node = root.graph.node(named: nodeName) else { throw BlockError("Node '\(nodeName)' not found") }
             do throws(BitmapError) {
-                return (try node.bitmaps.find(name), node)
+                let (node, bitmap) = try root.graph.bitmap(named: name, onNode: nodeName)
+                return (bitmap, node)
             } catch {
-                throw BlockError(error.description)
+                throw BlockError(error)
             }
         case .name(let name):
             var next: BlockNode? = root

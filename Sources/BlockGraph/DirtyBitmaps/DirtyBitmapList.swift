@@ -19,8 +19,9 @@ public final class DirtyBitmapList: Sendable {
     }
 
     /// The same after a write that may have made the disk longer; see `DirtyBitmap`.
-    func markDirty(_ range: Range<Int64>, diskLength length: Int64) {
+    func markDirty(_ range: Range<Int64>, diskLength length: @autoclosure () -> Int64) {
         guard isOccupied.load(ordering: .acquiring) else { return }
+        let length = length()
         for bitmap in all { bitmap.markDirty(range, diskLength: length) }
     }
 

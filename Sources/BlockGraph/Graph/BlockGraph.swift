@@ -28,7 +28,7 @@ public final class BlockGraph {
     /// The node of a name, nil where there is none.
     public func node(named name: String) -> BlockNode? { nodesByName[name] }
 
-    /// The node of a name. DeviceNotFound-free error: "Cannot find device='NAME' nor node-name='NAME'".
+    /// The node of a name. Error: "Cannot find device='NAME' nor node-name='NAME'".
     public func requireNode(named name: String) throws(BlockError) -> BlockNode {
         guard let node = nodesByName[name] else {
             throw BlockError("Cannot find device='\(name)' nor node-name='\(name)'")

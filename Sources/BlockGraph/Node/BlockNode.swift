@@ -72,9 +72,6 @@ public final class BlockNode: Sendable {
     /// Takes over what the driver knows after its start or a reopening. Before any I/O or in a drained section.
     @GraphActor func didStart() { tracksRequests = tracksRequests || driver.limits.requestAlignment > 1 }
 
-    /// From the next request on, overlapping requests wait for serialising ones. In a drained section or before any I/O.
-    @GraphActor public func trackRequests() { tracksRequests = true }
-
     /// The child of a name, nil where there is none.
     @GraphActor public func child(named name: String) -> BlockChild? { children.first { $0.name == name } }
 }

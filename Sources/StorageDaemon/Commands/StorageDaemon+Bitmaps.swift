@@ -66,7 +66,9 @@ extension StorageDaemon {
         _ arguments: QueryDirtyBitmapsArguments
     ) async throws(QMPError) -> [String: [BlockDirtyInfo]] {
         var nodes = graph.nodes
-        if let name = arguments.nodeName { nodes = [try findBitmapNode(name)] }
+        if let name = arguments.nodeName {
+            nodes = [try bitmapReporting { () throws(BitmapError) in try graph.bitmapNode(named: name) }]
+        }
         var result: [String: [BlockDirtyInfo]] = [:]
         for node in nodes {
             let infos = node.bitmaps.infos
@@ -79,18 +81,11 @@ extension StorageDaemon {
     func find(
         _ reference: BlockDirtyBitmap, no obstacles: DirtyBitmap.Obstacles
     ) throws(QMPError) -> (node: BlockNode, bitmap: DirtyBitmap) {
-        let node = try findBitmapNode(reference.node)
-        return try bitmapReporting { () throws(BitmapError) in
-            let bitmap = try node.bitmaps.find(reference.name)
-            try bitmap.require(no: obstacles)
-            return (node, bitmap)
+        try bitmapReporting { () throws(BitmapError) in
+            let found = try graph.bitmap(named: reference.name, onNode: reference.node)
+            try found.bitmap.require(no: obstacles)
+            return found
         }
-    }
-
-    /// The node of a name, in the words of the bitmap commands.
-    private func findBitmapNode(_ name: String) throws(QMPError) -> BlockNode {
-        guard let node = graph.node(named: name) else { throw QMPError("Node '\(name)' not found") }
-        return node
     }
 }
 

@@ -44,9 +44,10 @@ extension StorageDaemon {
 
     /// The node that a command calls a device or a node. "Cannot find device='NAME' nor node-name='NAME'".
     func findNode(_ name: String) throws(QMPError) -> BlockNode {
-        guard let node = graph.node(named: name) else {
-            throw QMPError("Cannot find device='\(name)' nor node-name='\(name)'")
+        do {
+            return try graph.requireNode(named: name)
+        } catch {
+            throw QMPError(error)
         }
-        return node
     }
 }

@@ -9,7 +9,7 @@ struct NodeFactory {
     let graph: BlockGraph
     let objects: ObjectRegistry
 
-    /// Opens a node, and before it those of its children that are defined in the options.
+    /// Opens a node, and with it those of its children that are defined in the options.
     ///
     /// - Parameters:
     ///   - isRoot: whether a client owns the node; others go away with their parent.
@@ -87,7 +87,13 @@ struct NodeFactory {
         _ options: BlockdevOptionsCbw
     ) throws(BlockError) -> CopyBeforeWriteConfiguration {
         var configuration = CopyBeforeWriteConfiguration()
-        if let reference = options.bitmap { configuration.bitmap = try bitmap(reference) }
+        if let reference = options.bitmap {
+            do {
+                configuration.bitmap = try graph.bitmap(named: reference.name, onNode: reference.node).bitmap
+            } catch {
+                throw BlockError(error)
+            }
+        }
         configuration.onError = options.onCbwError == .breakSnapshot ? .breakSnapshot : .breakGuestWrite
         configuration.timeout = options.cbwTimeout ?? 0
         let requested = options.minClusterSize ?? 0
@@ -106,17 +112,6 @@ struct NodeFactory {
             throw BlockError("Throttle group '\(options.throttleGroup)' does not exist")
         }
         return ThrottleNodeConfiguration(group: object.group)
-    }
-
-    private func bitmap(_ reference: BlockDirtyBitmap) throws(BlockError) -> DirtyBitmap {
-        guard let node = graph.node(named: reference.node) else {
-            throw BlockError("Node '\(reference.node)' not found")
-        }
-        do {
-            return try node.bitmaps.find(reference.name)
-        } catch {
-            throw BlockError(error.description)
-        }
     }
 }
 

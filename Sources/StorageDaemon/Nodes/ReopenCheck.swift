@@ -15,14 +15,18 @@ struct ReopenCheck {
         "node-name", "read-only", "auto-read-only", "cache", "discard", "detect-zeroes",
     ]
 
-    /// The options of a driver that may change.
-    private static func changeable(of driver: BlockdevDriver) -> Set<String> {
+    /// The options of a driver that may change and be left out.
+    private static func resettable(of driver: BlockdevDriver) -> Set<String> {
         switch driver {
         case .raw: ["offset", "size"]
-        case .throttle: ["throttle-group"]
         case .file, .hostDevice: ["drop-cache"]
-        case .blkdebug, .copyBeforeWrite, .snapshotAccess, .nullAio, .nullCo: []
+        case .blkdebug, .copyBeforeWrite, .snapshotAccess, .nullAio, .nullCo, .throttle: []
         }
+    }
+
+    /// The options of a driver that may change.
+    private static func changeable(of driver: BlockdevDriver) -> Set<String> {
+        resettable(of: driver).union(driver == .throttle ? ["throttle-group"] : [])
     }
 
     /// Errors: an option is left out that was given, or is given with another value; the driver cannot be reopened at all.
@@ -30,18 +34,16 @@ struct ReopenCheck {
         guard let old = node.sourceOptions as? BlockdevOptions else { return }
         try checkSupport(old)
         let children = Set((old.driver.children + new.driver.children).map(\.name))
-        let fixed = { (name: String) in
-            name != "driver" && !children.contains(name) && !Self.changeable.contains(name)
-                && !Self.changeable(of: old.driver.tag).contains(name)
-        }
+        let free = children.union(Self.changeable).union(["driver"])
+        let mayBeMissing = free.union(Self.resettable(of: old.driver.tag))
+        let mayDiffer = free.union(Self.changeable(of: old.driver.tag))
         let (before, after) = (old.encodeMembers(), new.encodeMembers())
-        for (member, value) in before.members
-        where (fixed(member) || member == "throttle-group") && after[member] == nil {
+        for (member, value) in before.members where !mayBeMissing.contains(member) && after[member] == nil {
             // The members of a list are options of their own.
             let name = if case .array = value { "\(member).0" } else { member }
             throw BlockError("Option '\(name)' cannot be reset to its default value")
         }
-        for (name, value) in after.members where fixed(name) && before[name] != value {
+        for (name, value) in after.members where !mayDiffer.contains(name) && before[name] != value {
             throw BlockError("Cannot change the option '\(name)'")
         }
         guard new.driver.tag == old.driver.tag else { throw BlockError("Cannot change the option 'driver'") }
@@ -61,19 +63,19 @@ struct ReopenCheck {
     private func checkChildren(_ old: BlockdevOptions) throws(BlockError) {
         for (name, reference) in new.driver.children {
             guard let edge = node.child(named: name) else { continue }
-            guard case .definition(let definition) = reference else {
-                // Its rules know the alignment of the image.
-                if case .blkdebug = old.driver, case .reference(let childName) = reference, childName != edge.node.name
-                {
+            switch reference {
+            case .reference(let childName):
+                // The rules of blkdebug know the alignment of the image.
+                if case .blkdebug = old.driver, childName != edge.node.name {
                     throw BlockError("Cannot change the option '\(name)'")
                 }
-                continue
-            }
-            if case .reference? = old.driver.children.first(where: { $0.name == name })?.reference {
-                throw BlockError("Cannot change the option '\(name).driver'")
-            }
-            if let childName = definition.nodeName, childName != edge.node.name {
-                throw BlockError("Cannot change the option '\(name).node-name'")
+            case .definition(let definition):
+                if case .reference? = old.driver.children.first(where: { $0.name == name })?.reference {
+                    throw BlockError("Cannot change the option '\(name).driver'")
+                }
+                if let childName = definition.nodeName, childName != edge.node.name {
+                    throw BlockError("Cannot change the option '\(name).node-name'")
+                }
             }
         }
     }

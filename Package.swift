@@ -67,6 +67,8 @@ let package = Package(
         // The block layer.
         library("BlockGraph", ["CNettle", "IOLoop"]),
         library("BlockDrivers", ["BlockGraph", "IOLoop", "QMPSchema", "QAPI", "JSON", "CLinuxShims"]),
+        library(
+            "BlockNodes", ["BlockDrivers", "BlockGraph", "IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema"]),
         library("IOCommands", ["BlockGraph", "IOLoop"]),
 
         // Servers and clients.
@@ -78,8 +80,8 @@ let package = Package(
         library(
             "StorageDaemon",
             [
-                "BlockDrivers", "BlockExports", "BlockGraph", "CLinuxShims", "IOCommands", "IOLoop", "JSON", "QAPI",
-                "QMPProtocol", "QMPSchema", "QMPServer", logging,
+                "BlockDrivers", "BlockExports", "BlockGraph", "BlockNodes", "CLinuxShims", "IOCommands", "IOLoop",
+                "JSON", "QAPI", "QMPProtocol", "QMPSchema", "QMPServer", logging,
             ]),
         executable("cairn-storage-daemon", ["StorageDaemon"]),
 
@@ -99,6 +101,9 @@ let package = Package(
         tests("QMPSchema", ["QAPI", "JSON"]),
         tests("BlockGraph", ["BlockTestSupport", "IOLoop"]),
         tests("BlockDrivers", ["BlockGraph", "BlockTestSupport", "IOLoop", "QMPSchema", "QAPI", "JSON"]),
+        tests(
+            "BlockNodes",
+            ["BlockDrivers", "BlockGraph", "BlockTestSupport", "IOLoop", "JSON", "QAPI", "QMPSchema"]),
         tests("IOCommands", ["BlockDrivers", "BlockGraph", "IOLoop"], resources: [.copy("Fixtures")]),
         tests("BlockExports", ["BlockGraph", "BlockDrivers", "IOLoop", "NBDProtocol"]),
         tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol", logging]),

@@ -1,5 +1,5 @@
 /// Numbers as they are written on a command line.
-enum KeyvalNumber {
+public enum KeyvalNumber {
     /// An integer from -2^63 to 2^63 - 1: decimal, octal after `0`, or hexadecimal after `0x`; nil for anything else.
     static func signed(_ text: String) -> Int64? {
         guard let (negative, magnitude) = integer(text) else { return nil }
@@ -17,7 +17,7 @@ enum KeyvalNumber {
 
     /// A count of bytes: a decimal number, with a fraction if a unit follows (`b`, `k`, `m`, `g`, `t`, `p`, `e`, of
     /// either case, powers of 1024), or a hexadecimal integer without unit; nil for anything else.
-    static func size(_ text: String) -> UInt64? {
+    public static func size(_ text: String) -> UInt64? {
         var rest = trimmed(text)
         if rest.first == UInt8(ascii: "+") { rest = rest.dropFirst() }
         if let (digits, radix) = prefixed(rest), radix == 16 { return magnitude(digits, radix) }

@@ -4,6 +4,7 @@ import IOLoop
 import JSON
 import Logging
 import QAPI
+import QMPProtocol
 import QMPSchema
 import QMPServer
 
@@ -67,7 +68,7 @@ final class Startup {
         _ type: Options.Type, _ text: String, impliedKey: String? = nil
     ) throws(QMPError) -> Options {
         try Keyval.decode(type, from: text, impliedKey: impliedKey) { (text) throws(QMPError) in
-            try parseOptionJSON(text)
+            try JSON(parsingOption: text)
         }
     }
 

@@ -1,4 +1,5 @@
 import BlockGraph
+import BlockNodes
 import IOLoop
 import QAPI
 import QMPSchema
@@ -95,15 +96,5 @@ func bitmapReporting<Result>(_ body: () throws(BitmapError) -> Result) throws(QM
         return try body()
     } catch {
         throw QMPError(error)
-    }
-}
-
-extension BlockDirtyInfo {
-    /// What QMP tells of a bitmap.
-    init(_ info: DirtyBitmapInfo) {
-        self.init(
-            name: info.name, count: info.count, granularity: UInt32(clamping: info.granularity),
-            recording: info.recording, busy: info.busy, persistent: info.persistent,
-            inconsistent: info.inconsistent ? true : nil)
     }
 }

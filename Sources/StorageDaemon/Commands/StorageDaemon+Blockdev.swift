@@ -1,15 +1,21 @@
+import BlockDrivers
 import BlockGraph
+import BlockNodes
 import IOLoop
 import QAPI
 import QMPSchema
 
-/// Nodes: `blockdev-add`, `blockdev-del`, `block_resize`, `block-set-write-threshold`.
+/// Nodes: `blockdev-add`, `blockdev-reopen`, `blockdev-del`, `block_resize`, `block-set-write-threshold`.
 extension StorageDaemon {
     func blockdevAdd(_ options: BlockdevOptions) async throws(QMPError) {
         guard options.nodeName != nil else { throw QMPError("'node-name' must be specified for the root node") }
         try await reporting { () async throws(BlockError) in
-            _ = try await NodeFactory(graph: graph, objects: objects).open(options, isRoot: true)
+            _ = try await nodeFactory.open(options, isRoot: true)
         }
+    }
+
+    func blockdevReopen(_ arguments: BlockdevReopenArguments) async throws(QMPError) {
+        try await reporting { () async throws(BlockError) in try await nodeFactory.reopen(arguments.options) }
     }
 
     func blockdevDel(_ arguments: BlockdevDelArguments) async throws(QMPError) {
@@ -49,5 +55,10 @@ extension StorageDaemon {
         } catch {
             throw QMPError(error)
         }
+    }
+
+    /// Makes nodes with the objects of this daemon.
+    var nodeFactory: NodeFactory {
+        NodeFactory(graph: graph) { [objects] name in objects.object(name, as: ThrottleGroupObject.self)?.group }
     }
 }

@@ -1,22 +1,22 @@
-import BlockDrivers
 import BlockGraph
-import QAPI
+import IOLoop
 import QMPSchema
 
-/// `blockdev-reopen`: other options and other children for nodes that stay in use.
-extension StorageDaemon {
-    func blockdevReopen(_ arguments: BlockdevReopenArguments) async throws(QMPError) {
-        try await reporting { () async throws(BlockError) in
-            var items: [ReopenItem] = []
-            for options in arguments.options {
-                guard let name = options.nodeName else { throw BlockError("node-name not specified") }
-                guard let node = graph.node(named: name) else {
-                    throw BlockError("Failed to find node with node-name='\(name)'")
-                }
-                try addItems(for: node, options, inheriting: nil, to: &items)
+extension NodeFactory {
+    /// Gives nodes other options and other children: `blockdev-reopen`. On an error, all stay as they were.
+    ///
+    /// Errors, with QEMU's texts: a node is not named or does not exist; an option cannot change; whatever the graph
+    /// and the drivers say.
+    public func reopen(_ nodes: [BlockdevOptions]) async throws(BlockError) {
+        var items: [ReopenItem] = []
+        for options in nodes {
+            guard let name = options.nodeName else { throw BlockError("node-name not specified") }
+            guard let node = graph.node(named: name) else {
+                throw BlockError("Failed to find node with node-name='\(name)'")
             }
-            try await graph.reopen(items)
+            try addItems(for: node, options, inheriting: nil, to: &items)
         }
+        try await graph.reopen(items)
     }
 
     /// Adds what becomes of a node, and of the children that its options define.
@@ -43,8 +43,7 @@ extension StorageDaemon {
         items.append(
             ReopenItem(
                 node: node, options: nodeOptions,
-                driverOptions: try NodeFactory(graph: graph, objects: objects).reopenOptions(
-                    options.driver, nodeOptions),
+                driverOptions: try configuration(of: options.driver, nodeOptions).forReopening,
                 sourceOptions: options, newChildren: newChildren))
     }
 
@@ -56,19 +55,5 @@ extension StorageDaemon {
             let source = child.sourceOptions as? BlockdevOptions
         else { return }
         try addItems(for: child, source, inheriting: options, to: &items)
-    }
-}
-
-extension BlockdevOptions.Driver {
-    /// The children that the options name or define, under their names as children.
-    var children: [(name: String, reference: BlockdevRef)] {
-        switch self {
-        case .file, .hostDevice, .nullCo, .nullAio: []
-        case .raw(let raw): [("file", raw.file)]
-        case .copyBeforeWrite(let cbw): [("file", cbw.file), ("target", cbw.target)]
-        case .snapshotAccess(let access): [("file", access.file)]
-        case .throttle(let throttle): [("file", throttle.file)]
-        case .blkdebug(let blkdebug): [("image", blkdebug.image)]
-        }
     }
 }

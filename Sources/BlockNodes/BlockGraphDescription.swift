@@ -4,13 +4,15 @@ import QMPSchema
 
 /// The whole graph as `x-debug-query-block-graph` tells it. Numbers are given from 1, in the order of the list's end.
 @GraphActor
-struct BlockGraphDescription {
-    let graph: BlockGraph
+public struct BlockGraphDescription {
+    /// The graph.
+    public let graph: BlockGraph
 
-    init(_ graph: BlockGraph) { self.graph = graph }
+    /// The description of a graph.
+    public init(_ graph: BlockGraph) { self.graph = graph }
 
     /// The nodes and users, newest first, and the edges.
-    var description: XDbgBlockGraph {
+    public var description: XDbgBlockGraph {
         var numbers: [ObjectIdentifier: UInt64] = [:]
         func number(_ object: AnyObject) -> UInt64 {
             let identifier = ObjectIdentifier(object)

@@ -6,20 +6,21 @@ import QMPSchema
 
 /// What queries tell of a node.
 @GraphActor
-struct NodeDescription {
-    let node: BlockNode
+public struct NodeDescription {
+    /// The node.
+    public let node: BlockNode
 
-    init(_ node: BlockNode) { self.node = node }
+    /// The description of a node.
+    public init(_ node: BlockNode) { self.node = node }
 
     /// The name of the image: a file's, or the options in the form "json:{...}".
-    var filename: String { node.driver.filename(of: node) }
+    public var filename: String { node.driver.filename(of: node) }
 
     /// What `query-named-block-nodes` tells of the node.
     ///
     /// - Parameter flat: whether to leave the images below a filter or overlay out.
-    func deviceInfo(flat: Bool) async -> BlockDeviceInfo {
+    public func deviceInfo(flat: Bool) async -> BlockDeviceInfo {
         let options = node.options
-        let below = node.driver.driverName == "raw" ? nil : (node.driver.filteredChild ?? node.driver.backingChild)
         let bitmaps = node.bitmaps.infos
         return BlockDeviceInfo(
             file: filename, nodeName: node.name, ro: node.isReadOnly, drv: node.driver.formatName,
@@ -27,10 +28,15 @@ struct NodeDescription {
             children: node.children.reversed().map { BlockdevChild(child: $0.name, nodeName: $0.node.name) },
             active: true, encrypted: false, detectZeroes: detectZeroes,
             bps: 0, bpsRd: 0, bpsWr: 0, iops: 0, iopsRd: 0, iopsWr: 0,
-            image: await imageInfo(below: flat ? nil : below?.node),
+            image: await imageInfo(flat: flat),
             cache: BlockdevCacheInfo(writeback: true, direct: options.cacheDirect, noFlush: options.cacheNoFlush),
             writeThreshold: node.statistics.writeThreshold,
             dirtyBitmaps: bitmaps.isEmpty ? nil : bitmaps.map(BlockDirtyInfo.init))
+    }
+
+    /// The next layer.
+    private var below: BlockChild? {
+        node.driver.driverName == "raw" ? nil : (node.driver.filteredChild ?? node.driver.backingChild)
     }
 
     /// The number of layers below the node, filters included.
@@ -52,6 +58,13 @@ struct NodeDescription {
         case .on: .on
         case .unmap: .unmap
         }
+    }
+
+    /// What queries tell of the image that the node shows, and of the chain below it.
+    ///
+    /// - Parameter flat: whether to leave the images below a filter or overlay out.
+    public func imageInfo(flat: Bool) async -> ImageInfo {
+        await imageInfo(below: flat ? nil : below?.node)
     }
 
     private func imageInfo(below: BlockNode?) async -> ImageInfo {

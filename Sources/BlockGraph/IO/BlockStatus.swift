@@ -12,6 +12,8 @@ public struct BlockStatus: Equatable, Sendable {
     public var hostOffset: Int64?
     /// The node to whose bytes `hostOffset` refers.
     public var file: BlockNode?
+    /// The bytes lie in compressed form, so that there is no place for each of them.
+    public var isCompressed = false
     /// The run ends at the end of the node.
     public var isEndOfFile: Bool
     /// The zero status of the run is better asked from `file` at `hostOffset`.
@@ -35,7 +37,8 @@ public struct BlockStatus: Equatable, Sendable {
     /// Statuses are equal when they say the same of the same node.
     public static func == (a: BlockStatus, b: BlockStatus) -> Bool {
         a.length == b.length && a.isData == b.isData && a.isZero == b.isZero && a.isAllocated == b.isAllocated
-            && a.hostOffset == b.hostOffset && a.file === b.file && a.isEndOfFile == b.isEndOfFile
+            && a.hostOffset == b.hostOffset && a.file === b.file && a.isCompressed == b.isCompressed
+            && a.isEndOfFile == b.isEndOfFile
     }
 }
 

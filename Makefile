@@ -17,7 +17,7 @@ help:
 	@echo 'make test      all tests'
 	@echo 'make check     format check, build, all tests, iotests (what .ci/run does)'
 	@echo 'make bench     speed side by side with qemu-storage-daemon'
-	@echo 'make install   the daemon, to PREFIX ($(PREFIX))'
+	@echo 'make install   the programs, to PREFIX ($(PREFIX))'
 	@echo 'make format    formats the sources'
 	@echo 'make reference writes docs/qmp-reference.md from the schema'
 
@@ -30,6 +30,7 @@ build: deps
 
 release: deps
 	$(SWIFT) build $(SWIFT_FLAGS) -c release --product cairn-storage-daemon
+	$(SWIFT) build $(SWIFT_FLAGS) -c release --product cairn-img
 
 demo: release
 	@$(PYTHON) demo/live-backup.py --daemon $(RELEASE_BIN)/cairn-storage-daemon
@@ -63,6 +64,7 @@ bench: release
 
 install: release
 	install -D -m 755 $(RELEASE_BIN)/cairn-storage-daemon $(DESTDIR)$(PREFIX)/bin/cairn-storage-daemon
+	install -D -m 755 $(RELEASE_BIN)/cairn-img $(DESTDIR)$(PREFIX)/bin/cairn-img
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/cairn/LICENSE
 
 clean:

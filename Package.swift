@@ -36,6 +36,7 @@ let package = Package(
     name: "cairn",
     products: [
         .executable(name: "cairn-storage-daemon", targets: ["cairn-storage-daemon"]),
+        .executable(name: "cairn-img", targets: ["cairn-img"]),
         .library(name: "QMPClient", targets: ["QMPClient"]),
     ],
     dependencies: [
@@ -85,6 +86,15 @@ let package = Package(
             ]),
         executable("cairn-storage-daemon", ["StorageDaemon"]),
 
+        // The image utility.
+        library(
+            "ImageTool",
+            [
+                "BlockDrivers", "BlockGraph", "BlockNodes", "CLinuxShims", "IOLoop", "JSON", "QAPI", "QMPProtocol",
+                "QMPSchema",
+            ]),
+        executable("cairn-img", ["ImageTool"]),
+
         // Tests.
         .target(
             name: "StorageTestSupport", dependencies: ["IOLoop", "NBDProtocol"], path: "Tests/StorageTestSupport",
@@ -114,5 +124,6 @@ let package = Package(
                 "BlockGraph", "IOLoop", "JSON", "NBDProtocol", "QAPI", "QMPClient", "QMPProtocol", "QMPSchema",
                 "cairn-storage-daemon",
             ]),
+        tests("ImageTool", ["IOLoop"]),
     ]
 )

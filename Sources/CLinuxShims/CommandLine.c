@@ -11,8 +11,11 @@ int cairn_next_option(
     struct option options[maximum_options + 1] = {{0}};
     char short_options[2 * maximum_options + 2] = "-";
     size_t length = 1;
+    size_t long_count = 0;
     for (int i = 0; i < count && i < maximum_options; i++) {
-        options[i] = (struct option){names[i], take_values[i] ? required_argument : no_argument, 0, 1000 + i};
+        if (names[i])
+            options[long_count++] =
+                (struct option){names[i], take_values[i] ? required_argument : no_argument, 0, 1000 + i};
         if (short_names[i] == ' ') continue;
         short_options[length++] = short_names[i];
         if (take_values[i]) short_options[length++] = ':';
@@ -28,3 +31,5 @@ int cairn_next_option(
 const char *cairn_option_value(void) { return optarg; }
 
 int cairn_option_index(void) { return optind; }
+
+void cairn_restart_options(void) { optind = 0; }

@@ -37,13 +37,16 @@ int cairn_reopen(int file, _Bool writable, _Bool direct);
 // The command line and the process.
 
 /// The next option of the command line as getopt_long(3) finds it, which prints its own messages: an index into `names`,
-/// -1 at the end, -2 for an argument that is no option, -3 for an error. `short_names` has a character for each name, or a blank.
+/// -1 at the end, -2 for an argument that is no option, -3 for an error. `short_names` has a character for each name, or a blank;
+/// a name is null where there is only the character.
 int cairn_next_option(
     int argc, char **argv, const char *const *names, const char *short_names, const _Bool *take_values, int count);
 /// The value of the option found last, or the argument that is no option; null where there is none.
 const char *cairn_option_value(void);
 /// The index of the next word of the command line.
 int cairn_option_index(void);
+/// Has the next search for options begin anew, with whatever command line it is given.
+void cairn_restart_options(void);
 
 /// Has each line of standard output written at once.
 void cairn_buffer_output_by_line(void);

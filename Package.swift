@@ -48,11 +48,15 @@ let package = Package(
         .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
         .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinuxShims"),
 
         // Foundations.
         library("JSON", ["CJansson"]),
         library("IOLoop", ["CLiburing", "CLinuxShims"]),
+
+        library("Compression", ["CZlib", "CZstd"]),
 
         // Codecs: pure value types.
         library("QMPProtocol", ["JSON", "QAPI"]),
@@ -104,6 +108,7 @@ let package = Package(
             swiftSettings: settings),
         tests("JSON", resources: [.copy("Fixtures")]),
         tests("IOLoop", ["CLinuxShims"]),
+        tests("Compression", ["BlockTestSupport"]),
         tests("QMPProtocol", ["JSON", "QAPI"], resources: [.copy("Fixtures")]),
         tests("NBDProtocol"),
         tests("QAPI", ["JSON"]),

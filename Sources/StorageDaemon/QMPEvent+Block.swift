@@ -10,6 +10,11 @@ extension QMPEvent {
             self = .blockWriteThreshold(
                 BlockWriteThresholdEvent(
                     nodeName: node.name, amountExceeded: UInt64(amountExceeded), writeThreshold: UInt64(threshold)))
+        case .imageCorrupted(let node, let message, let range, let isFatal):
+            self = .blockImageCorrupted(
+                BlockImageCorruptedEvent(
+                    device: "", nodeName: node.name, msg: message,
+                    offset: range?.lowerBound, size: range?.length, fatal: isFatal))
         }
     }
 }

@@ -12,12 +12,19 @@ public struct ReopenItem: Sendable {
     public let sourceOptions: (any Sendable)?
     /// The children that are to be other nodes: the edge and its new node.
     public let newChildren: [(edge: BlockChild, node: BlockNode)]
+    /// The backing image that a node without one is to get.
+    public let addedBacking: BlockNode?
+    /// The children that the node is to lose.
+    public let removedChildren: [BlockChild]
 
     /// An item with its parts.
     public init(
         node: BlockNode, options: NodeOptions, driverOptions: any Sendable, sourceOptions: (any Sendable)?,
-        newChildren: [(edge: BlockChild, node: BlockNode)]
+        newChildren: [(edge: BlockChild, node: BlockNode)], addedBacking: BlockNode? = nil,
+        removedChildren: [BlockChild] = []
     ) {
+        self.addedBacking = addedBacking
+        self.removedChildren = removedChildren
         self.node = node
         self.options = options
         self.driverOptions = driverOptions
@@ -29,9 +36,13 @@ public struct ReopenItem: Sendable {
 extension BlockGraph {
     /// Gives nodes other options and other children, all of them or, on an error, none.
     ///
+    /// A driver that uses a child which is added or removed takes note of that in `prepareReopen`.
     /// Errors: a new child would be above its parent; a permission conflict; whatever a driver says of its options.
     public func reopen(_ items: [ReopenItem]) async throws(BlockError) {
-        let touched = items.flatMap { item in [item.node] + item.newChildren.flatMap { [$0.edge.node, $0.node] } }
+        let touched = items.flatMap { item in
+            [item.node] + item.newChildren.flatMap { [$0.edge.node, $0.node] } + item.removedChildren.map(\.node)
+                + (item.addedBacking.map { [$0] } ?? [])
+        }
         let left = try await drained(touched) { () async throws(BlockError) in
             try await self.reopenDrained(items)
         }
@@ -47,9 +58,18 @@ extension BlockGraph {
             for item in items where item.options.isReadOnly { try await flushForGood(item.node) }
             for item in items {
                 for (edge, node) in item.newChildren where edge.node !== node {
-                    try checkCycle(item.node, edge, node)
+                    try checkCycle(item.node, edge.name, node)
                     formerChildren.append(edge.node)
                     undo.append(redirect(edge, to: node))
+                }
+                if let backing = item.addedBacking {
+                    try checkCycle(item.node, "backing", backing)
+                    let edge = attach(backing, to: item.node, as: "backing", role: .copyOnWrite)
+                    undo.append { self.unlink(edge) }
+                }
+                for edge in item.removedChildren {
+                    formerChildren.append(edge.node)
+                    undo.append(remove(edge, of: item.node))
                 }
                 let options = item.node.currentOptions
                 item.node.currentOptions = item.options
@@ -83,8 +103,19 @@ extension BlockGraph {
         }
     }
 
-    private func checkCycle(_ parent: BlockNode, _ edge: BlockChild, _ node: BlockNode) throws(BlockError) {
+    private func checkCycle(_ parent: BlockNode, _ edgeName: String, _ node: BlockNode) throws(BlockError) {
         guard reaches(node, parent) else { return }
-        throw BlockError("Making '\(node.name)' a \(edge.name) child of '\(parent.name)' would create a cycle")
+        throw BlockError("Making '\(node.name)' a \(edgeName) child of '\(parent.name)' would create a cycle")
+    }
+
+    /// Takes an edge away. Returns what puts it back in its places.
+    private func remove(_ edge: BlockChild, of parent: BlockNode) -> @GraphActor () -> Void {
+        let place = parent.children.firstIndex { $0 === edge } ?? parent.children.count
+        let placeBelow = edge.node.parents.firstIndex { $0 === edge } ?? edge.node.parents.count
+        unlink(edge)
+        return {
+            parent.children.insert(edge, at: place)
+            edge.node.parents.insert(edge, at: placeBelow)
+        }
     }
 }

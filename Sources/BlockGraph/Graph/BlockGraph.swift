@@ -23,7 +23,7 @@ public final class BlockGraph {
     }
 
     /// Passes an event on.
-    nonisolated func report(_ event: BlockEvent) { eventSink(event) }
+    public nonisolated func report(_ event: BlockEvent) { eventSink(event) }
 
     /// The node of a name, nil where there is none.
     public func node(named name: String) -> BlockNode? { nodesByName[name] }
@@ -74,10 +74,19 @@ public final class BlockGraph {
     public func delete(_ node: BlockNode) async throws(BlockError) {
         let hasUser = node.parents.contains { if case .backend = $0.parent { true } else { false } }
         if hasUser { throw BlockError("Node \(node.name) is in use") }
+        try checkNotBacking(node)
         guard node.isOwnedByMonitor else { throw BlockError("Node \(node.name) is not owned by the monitor") }
         guard node.parents.isEmpty else { throw BlockError("Block device \(node.name) is in use") }
         node.isOwnedByMonitor = false
         await closeIfUnused(node)
+    }
+
+    /// Errors: the node is the backing image of another one, which counts on its content and length.
+    public func checkNotBacking(_ node: BlockNode) throws(BlockError) {
+        for edge in node.parents where edge.role.contains(.copyOnWrite) {
+            guard case .node(let overlay) = edge.parent else { continue }
+            throw BlockError("Node '\(node.name)' is busy: node is used as backing hd of '\(overlay.name)'")
+        }
     }
 
     /// Closes all nodes, parents first. Their backends have been detached.

@@ -30,6 +30,52 @@ public struct DebugEvent: RawRepresentable, Hashable, Sendable {
     public static let flushToOS = DebugEvent(rawValue: "flush_to_os")
     /// A flush goes to the disk.
     public static let flushToDisk = DebugEvent(rawValue: "flush_to_disk")
+    /// Entries of the active L1 table are about to be written.
+    public static let l1Update = DebugEvent(rawValue: "l1_update")
+    /// Clusters are about to be allocated for a longer L1 table.
+    public static let l1GrowAllocTable = DebugEvent(rawValue: "l1_grow_alloc_table")
+    /// A longer L1 table is about to be written.
+    public static let l1GrowWriteTable = DebugEvent(rawValue: "l1_grow_write_table")
+    /// The header is about to refer to a longer L1 table.
+    public static let l1GrowActivateTable = DebugEvent(rawValue: "l1_grow_activate_table")
+    /// A part of an L2 table is about to be read.
+    public static let l2Load = DebugEvent(rawValue: "l2_load")
+    /// Entries of L2 tables are about to be written.
+    public static let l2Update = DebugEvent(rawValue: "l2_update")
+    /// A shared L2 table is about to be read, to be copied.
+    public static let l2AllocCOWRead = DebugEvent(rawValue: "l2_alloc_cow_read")
+    /// A new L2 table is about to be written.
+    public static let l2AllocWrite = DebugEvent(rawValue: "l2_alloc_write")
+    /// The refcount table is about to be read.
+    public static let reftableLoad = DebugEvent(rawValue: "reftable_load")
+    /// The refcount table is about to become longer.
+    public static let reftableGrow = DebugEvent(rawValue: "reftable_grow")
+    /// The refcount table is about to be written.
+    public static let reftableUpdate = DebugEvent(rawValue: "reftable_update")
+    /// A refcount block is about to be read.
+    public static let refblockLoad = DebugEvent(rawValue: "refblock_load")
+    /// A refcount block is about to be written.
+    public static let refblockUpdate = DebugEvent(rawValue: "refblock_update")
+    /// A part of a refcount block is about to be written.
+    public static let refblockUpdatePart = DebugEvent(rawValue: "refblock_update_part")
+    /// A refcount block is about to be allocated.
+    public static let refblockAlloc = DebugEvent(rawValue: "refblock_alloc")
+    /// The refcount table is about to refer to a new refcount block.
+    public static let refblockAllocHookup = DebugEvent(rawValue: "refblock_alloc_hookup")
+    /// A new refcount block is about to be written.
+    public static let refblockAllocWrite = DebugEvent(rawValue: "refblock_alloc_write")
+    /// The refcount blocks for a longer refcount table are about to be written.
+    public static let refblockAllocWriteBlocks = DebugEvent(rawValue: "refblock_alloc_write_blocks")
+    /// A longer refcount table is about to be written.
+    public static let refblockAllocWriteTable = DebugEvent(rawValue: "refblock_alloc_write_table")
+    /// The header is about to refer to a longer refcount table.
+    public static let refblockAllocSwitchTable = DebugEvent(rawValue: "refblock_alloc_switch_table")
+    /// Clusters are about to be allocated.
+    public static let clusterAlloc = DebugEvent(rawValue: "cluster_alloc")
+    /// Room for compressed data is about to be allocated.
+    public static let clusterAllocBytes = DebugEvent(rawValue: "cluster_alloc_bytes")
+    /// Clusters are about to become free.
+    public static let clusterFree = DebugEvent(rawValue: "cluster_free")
 }
 
 /// A driver that acts on debug events.

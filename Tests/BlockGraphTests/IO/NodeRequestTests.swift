@@ -167,10 +167,8 @@ import Testing
         try await onLoop { () async throws(any Error) in
             let events = Locked<[String]>([])
             let graph = BlockGraph { event in
-                switch event {
-                case .writeThreshold(let node, let threshold, let amount):
-                    events.withLock { $0.append("\(node.name) \(threshold) \(amount)") }
-                }
+                guard case .writeThreshold(let node, let threshold, let amount) = event else { return }
+                events.withLock { $0.append("\(node.name) \(threshold) \(amount)") }
             }
             let node = try await graph.openMemory("n", MemoryDriver(pattern(8192, 1)), isOwnedByMonitor: true)
             node.statistics.setWriteThreshold(4096)

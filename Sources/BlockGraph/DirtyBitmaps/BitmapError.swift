@@ -3,8 +3,14 @@ public struct BitmapError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The text for the QMP error reply (class `GenericError`).
     public let description: String
 
+    /// What may help a person at a terminal.
+    public let hint: String?
+
     /// An error with the given text.
-    public init(_ description: String) { self.description = description }
+    public init(_ description: String, hint: String? = nil) {
+        self.description = description
+        self.hint = hint
+    }
 
     /// No bitmap of that name is on the node.
     public static func notFound(_ name: String) -> BitmapError { BitmapError("Dirty bitmap '\(name)' not found") }
@@ -21,7 +27,9 @@ public struct BitmapError: Error, Equatable, Sendable, CustomStringConvertible {
 
     /// The bitmap was not saved properly when its image was last used.
     public static func inconsistent(_ name: String) -> BitmapError {
-        BitmapError("Bitmap '\(name)' is inconsistent and cannot be used")
+        BitmapError(
+            "Bitmap '\(name)' is inconsistent and cannot be used",
+            hint: "Try block-dirty-bitmap-remove to delete this bitmap from disk")
     }
 
     /// Source and destination of a merge are of disks of different sizes.

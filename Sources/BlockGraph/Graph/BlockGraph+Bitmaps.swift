@@ -18,5 +18,5 @@ extension BlockGraph {
 
 extension BlockError {
     /// The error of a bitmap, where it is one of a larger operation.
-    public init(_ error: BitmapError) { self.init(error.description) }
+    public init(_ error: BitmapError) { self.init(error.description, hint: error.hint) }
 }

@@ -91,6 +91,7 @@ extension BlockGraph {
         for item in items { item.node.sourceOptions = item.sourceOptions }
         // Other limits below are other limits above.
         for node in nodesAbove(items.map(\.node)) { node.didStart() }
+        for action in actions { await action.finish() }
         return formerChildren
     }
 

@@ -26,6 +26,12 @@ public protocol BlockDriver: AnyObject, Sendable {
     var backingChild: BlockChild? { get }
     /// The receiver of the node's debug events, where the driver is one.
     var debugEventSink: (any DebugEventSink)? { get }
+    /// What keeps dirty bitmaps in the image; nil where nothing can.
+    var bitmapStore: (any PersistentBitmapStore)? { get }
+    /// What keeps snapshots in the image; nil where nothing can.
+    var snapshotStore: (any InternalSnapshotStore)? { get }
+    /// The bytes of a cluster of the image; nil where the format has none.
+    var clusterSize: Int64? { get }
 
     // MARK: I/O
 
@@ -104,19 +110,23 @@ public struct ReopenRequest: Sendable {
     }
 }
 
-/// What becomes of a prepared reopening. Exactly one of the two is called.
+/// What becomes of a prepared reopening: `commit` and then `finish` are called, or `abort`.
 public struct ReopenAction: Sendable {
     /// The new options hold. Cannot fail.
     public let commit: @GraphActor @Sendable () -> Void
     /// The old options stay.
     public let abort: @GraphActor @Sendable () -> Void
+    /// What remains to be done after everything has been committed, still in the drained section.
+    public let finish: @GraphActor @Sendable () async -> Void
 
-    /// An action; by default both do nothing.
+    /// An action; by default all do nothing.
     public init(
-        commit: @escaping @GraphActor @Sendable () -> Void = {}, abort: @escaping @GraphActor @Sendable () -> Void = {}
+        commit: @escaping @GraphActor @Sendable () -> Void = {}, abort: @escaping @GraphActor @Sendable () -> Void = {},
+        finish: @escaping @GraphActor @Sendable () async -> Void = {}
     ) {
         self.commit = commit
         self.abort = abort
+        self.finish = finish
     }
 }
 
@@ -128,6 +138,9 @@ extension BlockDriver {
     public var filteredChild: BlockChild? { nil }
     public var backingChild: BlockChild? { nil }
     public var debugEventSink: (any DebugEventSink)? { nil }
+    public var bitmapStore: (any PersistentBitmapStore)? { nil }
+    public var snapshotStore: (any InternalSnapshotStore)? { nil }
+    public var clusterSize: Int64? { nil }
 
     public func writeZeroes(_ range: ByteRange, flags: WriteFlags) async throws(Errno) { throw .ENOTSUP }
     public func discard(_ range: ByteRange) async throws(Errno) { throw .ENOTSUP }

@@ -8,26 +8,16 @@ import QMPSchema
 extension StorageDaemon {
     func blockDirtyBitmapAdd(_ arguments: BlockDirtyBitmapAdd) async throws(QMPError) {
         let node = try findNode(arguments.node)
-        let granularity = arguments.granularity.map(Int64.init) ?? DirtyBitmap.defaultGranularity(clusterSize: nil)
-        try bitmapReporting { () throws(BitmapError) in
-            try DirtyBitmapList.check(name: arguments.name, granularity: granularity)
-        }
-        if arguments.persistent == true {
-            if node.isReadOnly {
-                throw QMPError("Cannot add a persistent bitmap to read-only or inactive node '\(node.name)'")
-            }
-            throw QMPError("Can't store persistent bitmaps to \(node.name): \(Errno.ENOTSUP)")
-        }
-        try bitmapReporting { () throws(BitmapError) in
-            _ = try node.bitmaps.add(
-                name: arguments.name, length: node.length, granularity: granularity,
-                recording: arguments.disabled != true)
+        try await reporting { () throws(BlockError) in
+            _ = try graph.addBitmap(
+                named: arguments.name, to: node, granularity: arguments.granularity.map(Int64.init),
+                recording: arguments.disabled != true, persistent: arguments.persistent == true)
         }
     }
 
     func blockDirtyBitmapRemove(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
         let (node, bitmap) = try find(arguments, no: .toRemove)
-        node.bitmaps.remove(bitmap)
+        try await reporting { () async throws(BlockError) in try await graph.removeBitmap(bitmap, of: node) }
     }
 
     func blockDirtyBitmapClear(_ arguments: BlockDirtyBitmap) async throws(QMPError) {

@@ -37,6 +37,7 @@ let package = Package(
     products: [
         .executable(name: "cairn-storage-daemon", targets: ["cairn-storage-daemon"]),
         .executable(name: "cairn-img", targets: ["cairn-img"]),
+        .executable(name: "cairn-io", targets: ["cairn-io"]),
         .library(name: "QMPClient", targets: ["QMPClient"]),
     ],
     dependencies: [
@@ -74,7 +75,7 @@ let package = Package(
         library("BlockDrivers", ["BlockGraph", "IOLoop", "QMPSchema", "QAPI", "JSON", "CLinuxShims"]),
         library(
             "BlockNodes", ["BlockDrivers", "BlockGraph", "IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema"]),
-        library("IOCommands", ["BlockGraph", "IOLoop"]),
+        library("IOCommands", ["BlockGraph", "CLinuxShims", "IOLoop"]),
 
         // Servers and clients.
         library("BlockExports", ["BlockGraph", "IOLoop", "NBDProtocol", logging]),
@@ -89,6 +90,9 @@ let package = Package(
                 "JSON", "QAPI", "QMPProtocol", "QMPSchema", "QMPServer", logging,
             ]),
         executable("cairn-storage-daemon", ["StorageDaemon"]),
+        executable(
+            "cairn-io",
+            ["BlockGraph", "BlockNodes", "CLinuxShims", "IOCommands", "IOLoop", "JSON", "QAPI", "QMPSchema"]),
 
         // The image utility.
         library(

@@ -90,7 +90,9 @@ extension NodeFactory {
         }
         for (child, value) in tree.members {
             guard Self.childNames.contains(child), case .object(let inner) = value else { continue }
-            let isFile = child == "data-file" || child == "file" && !driver.isFilter
+            let isFile =
+                child == "data-file" || child == "file" && !driver.isFilter
+                || driver == .blkdebug && inner["file"] == nil
             tree[child] = .object(try await completed(inner, isProtocol: isFile, options))
         }
         return tree
@@ -144,8 +146,27 @@ extension NodeFactory {
         do {
             return try BlockdevOptions(decoding: QAPIValue(OptionTree.texts(.object(tree)), mode: .keyval))
         } catch {
-            throw BlockError(error.description)
+            throw Self.error(error, in: tree)
         }
+    }
+
+    /// An error of the options in the words that tools use.
+    private static func error(_ error: any Error, in tree: JSONObject) -> BlockError {
+        let text = "\(error)"
+        func parameter(_ end: String) -> [String]? {
+            guard text.hasPrefix("Parameter '"), text.hasSuffix("' \(end)") else { return nil }
+            return text.dropFirst(11).dropLast(end.utf8.count + 2).split(separator: ".").map(String.init)
+        }
+        if let path = parameter("is missing"), let child = path.last, childNames.contains(child) {
+            return BlockError("A block device must be specified for \"\(child)\"")
+        }
+        guard let path = parameter("is unexpected"), let name = path.last else { return BlockError(text) }
+        var node = tree
+        for key in path.dropLast() { if case .object(let inner)? = node[key] { node = inner } }
+        guard case .string(let driver)? = node["driver"] else { return BlockError(text) }
+        return (try? isProtocol(driver)) == true
+            ? BlockError("Block protocol '\(driver)' doesn't support the option '\(name)'")
+            : BlockError("Block format '\(driver)' does not support the option '\(name)'")
     }
 
     private static func isProtocol(_ driver: String) throws(BlockError) -> Bool {

@@ -153,7 +153,10 @@ import Testing
             }
             hooks.raiseSignal = { calls.append("signal \($0)") }
             let harness = try await Harness(TestDriver(512), hooks: hooks)
-            #expect(await harness.io("reopen -r -c none -o a=1,b=2,,3,c -o d=") == ("", ""))
+            #expect(
+                await harness.io("reopen -r -c none -o a=1,b=2,,3,c -o d=") == (
+                    "", "warning: short-form boolean option 'c' deprecated\r\nPlease use c=on instead\r\n"
+                ))
             #expect(
                 calls.take() == "n Optional(true) Optional(IOCommands.IOReopenRequest.CacheMode.none) a=1 b=2,3 c=on d="
             )
@@ -196,7 +199,7 @@ import Testing
                 harness.printed.take() == """
                     512 bytes
                     read failed: Input/output error
-                    report file open already, try 'help close'
+                    report Operation not supported
                     quit -- exit the program
 
                     """)

@@ -88,8 +88,11 @@ extension IOInvocation {
         print("cluster size: \(ByteCount.text(Double(details.clusterSize)))\n")
         print("vm state offset: \(ByteCount.text(Double(details.vmStateOffset)))\n")
         if !details.formatSpecificLines.isEmpty {
-            interpreter.output.report("Format specific information:")
-            for line in details.formatSpecificLines { interpreter.output.report("    \(line)") }
+            let lines = ["Format specific information:"] + details.formatSpecificLines.map { "    \($0)" }
+            for line in lines {
+                // A monitor replies with them.
+                if interpreter.host == .monitor { interpreter.output.report(line) } else { print(line + "\n") }
+            }
         }
         return .success
     }

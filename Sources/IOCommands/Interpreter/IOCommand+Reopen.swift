@@ -31,7 +31,7 @@ extension IOInvocation {
                     throw .message("Invalid cache option: \(option.argument)")
                 }
                 request.cacheMode = mode
-            case "o": request.options += Self.driverOptions(option.argument)
+            case "o": request.options += driverOptions(option.argument)
             default:
                 guard request.isReadOnly == nil else { throw .message("Only one -r/-w option may be given") }
                 request.isReadOnly = option.letter == "r"
@@ -48,8 +48,9 @@ extension IOInvocation {
         return request
     }
 
-    /// The options of "name=value,name=value"; two commas stand for one in a value. A name alone means "on".
-    static func driverOptions(_ text: String) -> [IOReopenRequest.Option] {
+    /// The options of "name=value,name=value"; two commas stand for one in a value. A name alone means "on", and with "no"
+    /// before it "off"; `warn` is told of those.
+    static func driverOptions(_ text: String, warn: (String) -> Void) -> [IOReopenRequest.Option] {
         var parts: [[UInt8]] = [[]]
         var rest = Array(text.utf8)[...]
         while let byte = rest.popFirst() {
@@ -63,12 +64,20 @@ extension IOInvocation {
             }
         }
         return parts.filter { !$0.isEmpty }.map { part in
-            let name = part.prefix { $0 != UInt8(ascii: "=") }
-            let value = part[name.endIndex...].dropFirst()
-            let isAlone = name.count == part.count
-            return IOReopenRequest.Option(
-                name: String(decoding: name, as: UTF8.self),
-                value: isAlone ? "on" : String(decoding: value, as: UTF8.self))
+            let name = String(decoding: part.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self)
+            guard name.utf8.count == part.count else {
+                let value = part[(name.utf8.count + 1)...]
+                return IOReopenRequest.Option(name: name, value: String(decoding: value, as: UTF8.self))
+            }
+            let isOff = name.hasPrefix("no")
+            let option = IOReopenRequest.Option(
+                name: isOff ? String(name.dropFirst(2)) : name, value: isOff ? "off" : "on")
+            warn(
+                """
+                warning: short-form boolean option '\(name)' deprecated
+                Please use \(option.name)=\(option.value) instead
+                """)
+            return option
         }
     }
 }

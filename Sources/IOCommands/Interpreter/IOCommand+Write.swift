@@ -143,7 +143,7 @@ extension IOInvocation {
             defer { file.closeNow() }
             let length = try await file.readFully(into: buffer, at: 0)
             guard length > 0 || buffer.count == 0 else {
-                print("\(path): file is empty\n")
+                interpreter.output.complain("\(path): file is empty\n")
                 return false
             }
             var done = length
@@ -154,7 +154,7 @@ extension IOInvocation {
             }
             return true
         } catch {
-            print("\(path): \(error)\n")
+            interpreter.output.complain("\(path): \(error)\n")
             return false
         }
     }

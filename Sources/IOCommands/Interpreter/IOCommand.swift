@@ -28,13 +28,16 @@ struct IOCommand: Sendable {
     let permissions: BlockPermissions
     /// Who may give it.
     let audience: Audience
+    /// Whether it can only be given while an image is open.
+    let needsImage: Bool
     /// Carries it out.
     let body: @Sendable (IOInvocation) async -> IOCommandStatus
 
     init(
         _ name: String, alias: String? = nil, arguments: ClosedRange<Int>? = nil, atLeast minimum: Int = 0,
         synopsis: String? = nil, summary: String, details: String? = nil, permissions: BlockPermissions = [],
-        audience: Audience = .all, body: @escaping @Sendable (IOInvocation) async -> IOCommandStatus
+        audience: Audience = .all, needsImage: Bool = true,
+        body: @escaping @Sendable (IOInvocation) async -> IOCommandStatus
     ) {
         self.name = name
         self.alias = alias
@@ -45,6 +48,7 @@ struct IOCommand: Sendable {
         self.details = details
         self.permissions = permissions
         self.audience = audience
+        self.needsImage = needsImage
         self.body = body
     }
 
@@ -78,8 +82,11 @@ struct IOInvocation: Sendable {
     /// The words behind the name.
     let arguments: [String]
 
-    /// The user of the node through which requests go.
-    var backend: BlockBackend { interpreter.backend }
+    /// The user of the node through which requests go: for commands that need an image.
+    var backend: BlockBackend {
+        guard let backend = interpreter.backend else { preconditionFailure("\(name) needs an image") }
+        return backend
+    }
 
     /// Prints text as it is.
     func print(_ text: String) { interpreter.output.print(text) }
@@ -122,7 +129,7 @@ extension IOInvocation {
         switch failure {
         case .message(let line): return fail(line)
         case .usage(let line):
-            if let line { print(line + "\n") }
+            if let line { interpreter.output.complain(line + "\n") }
             return failWithUsage()
         }
     }

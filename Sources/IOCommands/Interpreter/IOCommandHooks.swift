@@ -26,6 +26,12 @@ public struct IOReopenRequest: Equatable, Sendable {
         public let name: String
         /// Its value.
         public let value: String
+
+        /// An option with its value.
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
     }
 
     /// How the host's page cache is used and when data becomes durable.
@@ -59,6 +65,10 @@ public struct IOCommandHooks: Sendable {
     public var reopen: (@GraphActor @Sendable (BlockNode, IOReopenRequest) async throws(BlockError) -> Void)?
     /// Tells more of a node; nil where the driver has nothing to tell.
     public var details: (@GraphActor @Sendable (BlockNode) async -> IONodeDetails?)?
+    /// Opens an image for the commands that follow, or says why not.
+    public var open: (@GraphActor @Sendable (IOOpenRequest) async -> IOCommandStatus)?
+    /// Closes the image.
+    public var close: (@GraphActor @Sendable () async -> IOCommandStatus)?
     /// Sends the process a signal; `abort` sends SIGABRT.
     public var raiseSignal: (@Sendable (Int32) -> Void)?
 

@@ -15,8 +15,8 @@ public struct IOCommandInterpreter: Sendable {
         case program
     }
 
-    /// The user of the node through which requests go.
-    public let backend: BlockBackend
+    /// The user of the node through which requests go; nil in a program that has no image open.
+    public let backend: BlockBackend?
     /// Where the commands are given.
     public let host: Host
     /// Where text goes.
@@ -32,10 +32,11 @@ public struct IOCommandInterpreter: Sendable {
     /// An interpreter over a backend.
     ///
     /// - Parameters:
-    ///   - backend: the user of the node; it takes the permissions that commands need when they need them.
+    ///   - backend: the user of the node; it takes the permissions that commands need when they need them. Nil where no
+    ///     image is open.
     ///   - group: requests that `aio_flush` waits for too, and to which this interpreter's are added.
     public init(
-        backend: BlockBackend, host: Host = .monitor, group: OutstandingRequests? = nil,
+        backend: BlockBackend?, host: Host = .monitor, group: OutstandingRequests? = nil,
         hooks: IOCommandHooks = .init(),
         output: IOCommandOutput
     ) {
@@ -53,12 +54,16 @@ public struct IOCommandInterpreter: Sendable {
         let words = line.utf8.split(separator: UInt8(ascii: " ")).map { String(Substring($0)) }
         guard let name = words.first else { return .success }
         guard let command = command(named: name) else {
-            output.print("command \"\(name)\" not found\n")
+            output.complain("command \"\(name)\" not found\n")
+            return .failure
+        }
+        guard backend != nil || !command.needsImage else {
+            output.complain("no file open, try 'help open'\n")
             return .failure
         }
         let arguments = Array(words.dropFirst())
         if let complaint = command.complaint(ofArguments: arguments.count, as: name) {
-            output.print(complaint)
+            output.complain(complaint)
             return .failure
         }
         do {
@@ -85,6 +90,7 @@ public struct IOCommandInterpreter: Sendable {
     /// Gives the backend permissions that it lacks, for as long as it lives. Error: a conflict, or a read-only node.
     @GraphActor
     private func take(_ permissions: BlockPermissions) throws(BlockError) {
+        guard let backend else { return }
         var pair = backend.permissions
         guard !pair.used.isSuperset(of: permissions) else { return }
         pair.used.formUnion(permissions)

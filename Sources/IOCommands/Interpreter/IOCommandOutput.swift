@@ -1,4 +1,4 @@
-/// Where the text of commands goes. Both closures are called on whatever loop a command runs, never two at a time for one
+/// Where the text of commands goes. The closures are called on whatever loop a command runs, never two at a time for one
 /// command; with asynchronous requests under way those may print between the commands.
 public struct IOCommandOutput: Sendable {
     /// Takes results: whole lines, each with its newline.
@@ -6,11 +6,18 @@ public struct IOCommandOutput: Sendable {
     /// Takes the message of a failure in the control plane, one line without a newline: in a monitor it is the reply, in a
     /// program it goes to the standard error output behind the program's name.
     public let report: @Sendable (String) -> Void
+    /// Takes what is wrong with how a command is called: whole lines, each with its newline. In a program it goes to the
+    /// standard error output as it is.
+    public let complain: @Sendable (String) -> Void
 
-    /// An output of two closures.
-    public init(print: @escaping @Sendable (String) -> Void, report: @escaping @Sendable (String) -> Void) {
+    /// An output of closures. Without `complain`, complaints are printed.
+    public init(
+        print: @escaping @Sendable (String) -> Void, report: @escaping @Sendable (String) -> Void,
+        complain: (@Sendable (String) -> Void)? = nil
+    ) {
         self.print = print
         self.report = report
+        self.complain = complain ?? print
     }
 }
 

@@ -45,7 +45,7 @@ extension IOCommand {
             summary: "checks if offset is allocated in the file", body: { await $0.allocation() }),
         IOCommand(
             "help", alias: "?", arguments: 0...1, synopsis: "[command]", summary: "help for one or all commands",
-            body: { $0.help() }),
+            needsImage: false, body: { $0.help() }),
         IOCommand(
             "info", alias: "i", arguments: 0...0, summary: "prints information about the current file",
             body: { await $0.info() }),
@@ -59,13 +59,14 @@ extension IOCommand {
 
     private static let control = [
         IOCommand(
-            "abort", arguments: 0...0, summary: "simulate a program crash using abort(3)", body: { $0.abort() }),
+            "abort", arguments: 0...0, summary: "simulate a program crash using abort(3)", needsImage: false,
+            body: { $0.abort() }),
         IOCommand(
             "aio_flush", arguments: 0...0, summary: "completes all outstanding aio requests",
             body: { await $0.flushAsynchronous() }),
         IOCommand(
             "close", alias: "c", arguments: 0...0, summary: "close the current open file", audience: .program,
-            body: { $0.report("Operation not supported") }),
+            body: { await $0.close() }),
         IOCommand(
             "flush", alias: "f", arguments: 0...0, summary: "flush all in-core file state to disk",
             body: { await $0.flush() }),
@@ -74,17 +75,19 @@ extension IOCommand {
             synopsis: "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]",
             summary: "open the file specified by path",
             details: IOCommandHelp.open, audience: .program,
-            body: { $0.report("file open already, try 'help close'") }),
-        IOCommand("quit", alias: "q", summary: "exit the program", audience: .program, body: { _ in .quit }),
+            needsImage: false, body: { await $0.open() }),
+        IOCommand(
+            "quit", alias: "q", summary: "exit the program", audience: .program, needsImage: false, body: { _ in .quit }
+        ),
         IOCommand(
             "reopen", synopsis: "[(-r|-w)] [-c cache] [-o options]", summary: "reopens an image with new options",
             details: IOCommandHelp.reopen, body: { await $0.reopen() }),
         IOCommand(
             "sigraise", arguments: 1...1, synopsis: "signal", summary: "raises a signal",
-            details: IOCommandHelp.raiseSignal, body: { $0.raiseSignal() }),
+            details: IOCommandHelp.raiseSignal, needsImage: false, body: { $0.raiseSignal() }),
         IOCommand(
             "sleep", arguments: 1...1, summary: "waits for the given value in milliseconds",
-            body: { await $0.sleep() }),
+            needsImage: false, body: { await $0.sleep() }),
         IOCommand(
             "truncate", alias: "t", arguments: 1...3, synopsis: "[-m prealloc_mode] off",
             summary: "truncates the current file at the given offset", permissions: [.write, .resize],

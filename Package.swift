@@ -62,6 +62,7 @@ let package = Package(
         // Codecs: pure value types.
         library("QMPProtocol", ["JSON", "QAPI"]),
         library("NBDProtocol"),
+        library("Qcow2Format"),
 
         // The schema and what is generated from it.
         library("QAPI", ["JSON"]),
@@ -72,7 +73,9 @@ let package = Package(
 
         // The block layer.
         library("BlockGraph", ["CNettle", "IOLoop"]),
-        library("BlockDrivers", ["BlockGraph", "IOLoop", "QMPSchema", "QAPI", "JSON", "CLinuxShims"]),
+        library(
+            "BlockDrivers",
+            ["BlockGraph", "CLinuxShims", "Compression", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"]),
         library(
             "BlockNodes", ["BlockDrivers", "BlockGraph", "IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema"]),
         library("IOCommands", ["BlockGraph", "CLinuxShims", "IOLoop"]),
@@ -115,11 +118,14 @@ let package = Package(
         tests("Compression", ["BlockTestSupport"]),
         tests("QMPProtocol", ["JSON", "QAPI"], resources: [.copy("Fixtures")]),
         tests("NBDProtocol"),
+        tests("Qcow2Format"),
         tests("QAPI", ["JSON"]),
         tests("QAPIGenerator", ["JSON"]),
         tests("QMPSchema", ["QAPI", "JSON"]),
         tests("BlockGraph", ["BlockTestSupport", "IOLoop"]),
-        tests("BlockDrivers", ["BlockGraph", "BlockTestSupport", "IOLoop", "QMPSchema", "QAPI", "JSON"]),
+        tests(
+            "BlockDrivers",
+            ["BlockGraph", "BlockTestSupport", "Compression", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"]),
         tests(
             "BlockNodes",
             ["BlockDrivers", "BlockGraph", "BlockTestSupport", "IOLoop", "JSON", "QAPI", "QMPSchema"]),

@@ -5,7 +5,7 @@ import QMPProtocol
 
 /// The name of an image as people and image headers write it, as options in which drivers may still be missing:
 /// a path, "PROTOCOL:...", or "json:{...}" with the options themselves.
-enum ImageName {
+public enum ImageName {
     /// The options of the protocol node that a name stands for.
     ///
     /// Errors: "Unknown protocol 'x'"; the JSON is malformed or not an object.
@@ -48,7 +48,7 @@ enum ImageName {
     /// A name in an image's header, seen from the daemon: a relative path starts at the image's directory.
     ///
     /// Error: the image has no directory, as it has no file name.
-    static func resolve(_ name: String, relativeTo image: String) throws(BlockError) -> String {
+    public static func resolve(_ name: String, relativeTo image: String) throws(BlockError) -> String {
         if name.isEmpty || name.hasPrefix("/") || scheme(of: name) != nil { return name }
         if image.hasPrefix("json:") {
             throw BlockError("Cannot use relative backing file names for '\(image)'")

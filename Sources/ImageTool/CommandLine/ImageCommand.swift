@@ -12,6 +12,9 @@ protocol ImageCommand: Sendable {
     /// Its options but `--help`, in the order in which messages list them.
     nonisolated static var options: [CommandOption] { get }
 
+    /// The words after the command's name, rearranged where getopt_long(3) would misunderstand them.
+    nonisolated static func arranged(_ words: [String]) -> [String]
+
     /// Reads the command line. Failure: it is wrong. `scanner.operands` is complete once `next` has returned nil.
     init(scanning scanner: OptionScanner, in session: ImageSession) throws(ToolFailure)
 
@@ -19,9 +22,20 @@ protocol ImageCommand: Sendable {
     func run(in session: ImageSession) async throws(ToolFailure) -> Int32
 }
 
+extension ImageCommand {
+    nonisolated static func arranged(_ words: [String]) -> [String] { words }
+}
+
 /// The commands, in alphabetical order.
 var imageCommands: [any ImageCommand.Type] {
     [
-        InfoCommand.self
+        BitmapCommand.self,
+        CheckCommand.self,
+        CreateCommand.self,
+        InfoCommand.self,
+        MapCommand.self,
+        MeasureCommand.self,
+        ResizeCommand.self,
+        SnapshotCommand.self,
     ]
 }

@@ -43,7 +43,7 @@ public enum ImageToolMain {
     private static func run(_ type: any ImageCommand.Type, words: some Sequence<String>) async -> Int32 {
         let title = "\(programName) \(type.name)"
         let session = ImageSession()
-        let scanner = OptionScanner(title: title, words: words, options: [.help] + type.options)
+        let scanner = OptionScanner(title: title, words: type.arranged(Array(words)), options: [.help] + type.options)
         let status: Int32
         do throws(ToolFailure) {
             let command = try type.init(scanning: scanner, in: session)

@@ -30,6 +30,7 @@ extension Qcow2Header {
             if length > Qcow2.version3HeaderLength {
                 unknownFields = bytes.zeroExtendedBytes(
                     at: Qcow2.version3HeaderLength, length: length - Qcow2.version3HeaderLength)
+                unknownFields.pad(to: 8)
             }
         }
         try parseCompressionType(length > 104 ? bytes.zeroExtended(at: 104, as: UInt8.self) : 0)

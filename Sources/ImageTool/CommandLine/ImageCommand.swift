@@ -31,6 +31,8 @@ var imageCommands: [any ImageCommand.Type] {
     [
         BitmapCommand.self,
         CheckCommand.self,
+        CompareCommand.self,
+        ConvertCommand.self,
         CreateCommand.self,
         InfoCommand.self,
         MapCommand.self,

@@ -46,7 +46,8 @@ final class ImageSession {
                 }
             do throws(BlockError) {
                 let backend = try graph.attach(
-                    "image '\(source.name)'", to: node, permissions: PermissionPair(used: access.permissions))
+                    "image '\(source.name)'", to: node,
+                    permissions: PermissionPair(used: access.permissions, shared: access.shared))
                 backend.isWriteThrough = source.cache.isWriteThrough
                 return OpenImage(source: source, backend: backend)
             } catch {
@@ -113,6 +114,8 @@ struct ImageAccess: Hashable, Sendable {
     var isWritable = false
     /// The permissions that the command takes.
     var permissions: BlockPermissions = .consistentRead
+    /// What others may do meanwhile.
+    var shared: BlockPermissions = .all
     /// Whether discards reach the image.
     var passesDiscards = false
 

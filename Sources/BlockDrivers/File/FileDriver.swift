@@ -108,7 +108,7 @@ public final class FileDriver: BlockDriver {
         do {
             try await file.ftruncate(to: Int(length))
             setByteCount(length)
-            if length > old { try await preallocate(old..<length, mode: preallocation) }
+            if length > old { try await Self.preallocate(file, old..<length, mode: preallocation) }
         } catch {
             if length > old {
                 try? await file.ftruncate(to: Int(old))  // The longer file is of no use; the first error counts.
@@ -118,7 +118,10 @@ public final class FileDriver: BlockDriver {
         }
     }
 
-    private func preallocate(_ range: ByteRange, mode: Preallocation) async throws(Errno) {
+    /// Allocates space for the end of a file, which is not empty.
+    static func preallocate(
+        _ file: FileDescriptor, _ range: ByteRange, mode: Preallocation
+    ) async throws(Errno) {
         switch mode {
         case .off, .metadata: return
         case .falloc:

@@ -31,6 +31,11 @@ int cairn_control_get(void *control, size_t length, int *numbers, int capacity);
 /// Prints a line on standard error.
 void cairn_print_error(const char *text);
 
+/// Asks the file system not to copy an empty file's blocks on write. File systems that know nothing of that ignore it.
+void cairn_set_no_copy_on_write(int file);
+/// Asks the file system to allocate a file's space in extents of that many bytes. Others ignore it.
+void cairn_set_extent_size_hint(int file, uint32_t bytes);
+
 /// Opens what a descriptor names once more; the new descriptor, or a negative error number.
 int cairn_reopen(int file, _Bool writable, _Bool direct);
 

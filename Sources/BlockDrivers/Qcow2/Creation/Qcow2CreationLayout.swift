@@ -1,5 +1,6 @@
 import BlockGraph
 import IOLoop
+import Qcow2Format
 
 /// Where everything lies in a new image, in clusters from the start of the file:
 /// header, refcount table, refcount blocks, L1 table, and with preallocation each L2 table before its data.
@@ -35,7 +36,7 @@ struct Qcow2CreationLayout: Hashable, Sendable {
         }
         let clusterSize = Int64(1) << Int64(clusterBits)
         l1EntryCount = size.quotientRoundedUp(by: clusterSize * (clusterSize / l2EntrySize))
-        guard l1EntryCount * 8 <= 32 << 20 else {
+        guard l1EntryCount * 8 <= Qcow2.maximumL1TableSize else {
             throw BlockError("Could not resize image: Failed to grow the L1 table", causedBy: .EFBIG)
         }
         let isPreallocated = options.preallocatesMetadata
@@ -44,7 +45,11 @@ struct Qcow2CreationLayout: Hashable, Sendable {
         let others = 1 + (l1EntryCount * 8).quotientRoundedUp(by: clusterSize) + l2TableCount + dataClusterCount
         (refcountTableClusterCount, refcountBlockCount) = Self.refcountClusters(
             for: others, clusterBits: clusterBits, refcountBits: refcountBits)
-        guard refcountTableClusterCount << Int64(clusterBits) <= 8 << 20 else {
+    }
+
+    /// Errors: the refcount table would become larger than an image can have it.
+    func checkRefcountTable() throws(BlockError) {
+        guard refcountTableClusterCount << Int64(clusterBits) <= Qcow2.maximumRefcountTableSize else {
             throw BlockError("Could not resize image: Could not preallocate metadata", causedBy: .EFBIG)
         }
     }

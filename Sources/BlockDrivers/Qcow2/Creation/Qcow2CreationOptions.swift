@@ -1,6 +1,7 @@
 import BlockGraph
 import Compression
 import IOLoop
+import Qcow2Format
 
 /// What a new qcow2 image is to be like. The names are those of QMP's `BlockdevCreateOptionsQcow2`.
 public struct Qcow2CreationOptions: Hashable, Sendable {
@@ -67,13 +68,7 @@ extension Qcow2CreationOptions {
             "Backing file and preallocation can only be used at the same time if extended_l2 is on")
         try require(backingFormat == nil || backingFile != nil, "Backing format cannot be used without backing file")
         try requireVersion3(lazyRefcounts, "Lazy refcounts only")
-        try require(
-            refcountBits > 0 && refcountBits <= 64 && refcountBits.nonzeroBitCount == 1,
-            "Refcount width must be a power of two and may not exceed 64 bits")
-        try require(
-            refcountBits == 16 || version >= 3,
-            "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)"
-        )
+        try checkRefcountBits(hint: "version=v3")
         try require(
             !dataFileRaw || backingFile == nil, "Backing file and data-file-raw cannot be used at the same time")
         try requireVersion3(hasDataFile, "External data files are only")
@@ -93,9 +88,21 @@ extension Qcow2CreationOptions {
         }
     }
 
+    /// Checks the width of refcounts. The hint says how to get the version that has others than 16 bits.
+    func checkRefcountBits(hint: String) throws(BlockError) {
+        guard refcountBits > 0, refcountBits <= 64, refcountBits.nonzeroBitCount == 1 else {
+            throw BlockError("Refcount width must be a power of two and may not exceed 64 bits", errno: .EINVAL)
+        }
+        guard refcountBits == 16 || version >= 3 else {
+            throw BlockError(
+                "Different refcount widths than 16 bits require compatibility level 1.1 or above "
+                    + "(use \(hint) or greater)", errno: .EINVAL)
+        }
+    }
+
     /// Checks the length of the backing file's name. EINVAL: longer than any image can have it.
     func checkBackingFile() throws(BlockError) {
-        guard let name = effectiveBackingFile, name.utf8.count > 1023 else { return }
+        guard let name = effectiveBackingFile, name.utf8.count > Qcow2.maximumBackingFileNameLength else { return }
         throw backingFileRefusal(.EINVAL)
     }
 

@@ -1,5 +1,6 @@
 import BlockGraph
 import IOLoop
+import Qcow2Format
 
 /// Makes qcow2 images.
 @GraphActor
@@ -22,12 +23,14 @@ public enum Qcow2Creator {
         let backend = try file.graph.attach("an unnamed block device", to: file, permissions: permissions)
         defer { file.graph.release(backend) }
         try options.checkBackingFile()
-        let header: [UInt8]
         let layout = try Qcow2CreationLayout(options, hasDataFile: dataFile != nil)
+        try layout.checkRefcountTable()
+        let header: [UInt8]
         do {
-            header = try Qcow2NewHeader.encoded(options, layout, hasDataFile: dataFile != nil)
+            header = try Qcow2Header(options, layout, hasDataFile: dataFile != nil).encoded()
         } catch {
-            throw options.backingFileRefusal(error)
+            // Only names can be too long.
+            throw options.backingFileRefusal(.ENOSPC)
         }
         if let dataFile { try await prepare(dataFile, options) }
         try await prepare(file, layout, options, hasDataFile: dataFile != nil)

@@ -76,6 +76,18 @@ public struct DebugEvent: RawRepresentable, Hashable, Sendable {
     public static let clusterAllocBytes = DebugEvent(rawValue: "cluster_alloc_bytes")
     /// Clusters are about to become free.
     public static let clusterFree = DebugEvent(rawValue: "cluster_free")
+    /// A read that goes to the backing file.
+    public static let readBackingAIO = DebugEvent(rawValue: "read_backing_aio")
+    /// A compressed cluster is about to be read.
+    public static let readCompressed = DebugEvent(rawValue: "read_compressed")
+    /// A compressed cluster is about to be written.
+    public static let writeCompressed = DebugEvent(rawValue: "write_compressed")
+    /// What surrounds a write to a new cluster is about to be read.
+    public static let cowRead = DebugEvent(rawValue: "cow_read")
+    /// What surrounds a write to a new cluster is about to be written.
+    public static let cowWrite = DebugEvent(rawValue: "cow_write")
+    /// New clusters are about to be made zero around a write.
+    public static let clusterAllocSpace = DebugEvent(rawValue: "cluster_alloc_space")
 }
 
 /// A driver that acts on debug events.

@@ -1,0 +1,121 @@
+import BlockGraph
+import Compression
+import IOLoop
+import Qcow2Format
+import Synchronization
+
+/// A disk in the qcow2 format. Spec: qcow2.txt.
+///
+/// The tables are the business of `Qcow2Image`; the driver maps requests to them and moves the data. What keeps requests
+/// out of each other's way: only the holder of a guest cluster's token in `changes` changes its entry; an entry says that
+/// data is there only once the data has been written; a host cluster that an entry gave up is used again only when the
+/// requests that may know of it are done.
+public final class Qcow2Driver: BlockDriver {
+    /// How many parts of one request are read or written at the same time.
+    static let concurrency = 8
+
+    /// The file with the header and the tables, and with the data where there is no data file.
+    public let file: BlockChild
+    /// The external data file, where there is one.
+    public let dataFile: BlockChild?
+    /// The guest clusters whose entries are being changed.
+    let changes = RangeTracker()
+    /// Behind this offset of the data file nobody has tried to write since the image was opened.
+    let touchedEnd = Atomic<Int64>(0)
+
+    /// The options. Written before any I/O and in drained sections.
+    nonisolated(unsafe) var configuration: Qcow2Configuration
+    /// The header as it was read before the image was open.
+    private let formerHeader: Qcow2Header
+    /// Set when the driver starts, and in drained sections, when no I/O reads it.
+    nonisolated(unsafe) var openImage: Qcow2Image?
+    private nonisolated(unsafe) var openCompressor = Compressor(.zlib)
+    /// Written before any I/O and in drained sections, when no I/O reads them.
+    nonisolated(unsafe) var currentBacking: BlockChild?
+    private nonisolated(unsafe) var sparseHint = false
+    private nonisolated(unsafe) var currentLimits = BlockLimits()
+
+    private init(
+        _ configuration: Qcow2Configuration, header: Qcow2Header, file: BlockChild, dataFile: BlockChild?,
+        backing: BlockChild?
+    ) {
+        self.configuration = configuration
+        formerHeader = header
+        self.file = file
+        self.dataFile = dataFile
+        currentBacking = backing
+    }
+
+    /// Attaches the children to a node that is being opened; the image is read when the node starts.
+    ///
+    /// - Parameters:
+    ///   - header: the image's header, as `header(of:)` read it.
+    ///   - file: the image.
+    ///   - dataFile: the external data file of an image that has one.
+    ///   - backing: the backing file, where there is one.
+    @GraphActor
+    public static func open(
+        _ configuration: Qcow2Configuration, in node: BlockNode, header: Qcow2Header, file: BlockNode,
+        dataFile: BlockNode?, backing: BlockNode?
+    ) -> Qcow2Driver {
+        let graph = node.graph
+        let role: ChildRole = dataFile == nil ? [.metadata, .data, .primary] : [.metadata, .primary]
+        let fileEdge = graph.attach(file, to: node, as: "file", role: role)
+        let dataEdge = dataFile.map { graph.attach($0, to: node, as: "data-file", role: .data) }
+        let backingEdge = backing.map { graph.attach($0, to: node, as: "backing", role: .copyOnWrite) }
+        return Qcow2Driver(configuration, header: header, file: fileEdge, dataFile: dataEdge, backing: backingEdge)
+    }
+
+    /// The tables. Only after the node has started.
+    public var image: Qcow2Image {
+        guard let openImage else { preconditionFailure("a qcow2 image is used before it is open") }
+        return openImage
+    }
+
+    /// Compresses and decompresses clusters.
+    var compressor: Compressor { openCompressor }
+
+    /// The header of an image before it is open. Errors: it cannot be read; the image cannot be opened, in QEMU's words.
+    public static func header(of file: BlockNode) async throws(BlockError) -> Qcow2Header {
+        try await Qcow2Image.readHeader(of: file)
+    }
+
+    /// The backing file, where there is one. Changes in drained sections only.
+    public var backing: BlockChild? { currentBacking }
+
+    /// The name of the backing file that the image was opened with by itself; nil where options said otherwise.
+    @GraphActor public var automaticBackingFile: String?
+
+    /// Whether allocated clusters are so much more than what the file takes up that many of them must be holes.
+    var mayHoldZeroes: Bool { sparseHint }
+
+    /// Takes another backing file, or none. In a drained section.
+    @GraphActor public func setBacking(_ backing: BlockChild?) { currentBacking = backing }
+
+    public var driverName: String { "qcow2" }
+    public var length: Int64 { openImage?.virtualSize ?? 0 }
+    public var backingChild: BlockChild? { currentBacking }
+    public var supportedWriteFlags: WriteFlags { .compressed }
+    public var supportedZeroFlags: WriteFlags { [.mayUnmap, .noFallback] }
+
+    /// Zeroing works in multiples of subclusters, discarding in multiples of clusters; data go anywhere.
+    public var limits: BlockLimits { currentLimits }
+
+    /// Writes the tables back, with the data before them, and makes all durable.
+    public func flush() async throws(Errno) { try await image.commit() }
+
+    // MARK: Control
+
+    /// Reads the image. Errors, in QEMU's words: it is not one, or one that cannot be opened; the file's.
+    @GraphActor public func start(in node: BlockNode) async throws(BlockError) {
+        let header = formerHeader
+        let image = try await Qcow2Image.open(configuration, header: header, in: node, file: file, dataFile: dataFile)
+        openCompressor = Compressor(header.compressionType == .zstd ? .zstd : .zlib)
+        currentLimits.writeZeroesAlignment = image.geometry.subclusterSize
+        currentLimits.discardAlignment = image.geometry.clusterSize
+        openImage = image
+    }
+
+    /// Writes everything back. Nobody hears of an error: data were flushed before, and at most clusters leak.
+    @GraphActor public func close() async { try? await openImage?.makeClean() }
+}

@@ -101,7 +101,8 @@ let package = Package(
         library(
             "ImageTool",
             [
-                "BlockDrivers", "BlockGraph", "BlockNodes", "CLinuxShims", "IOLoop", "JSON", "QAPI", "QMPProtocol",
+                "BlockDrivers", "BlockGraph", "BlockNodes", "CLinuxShims", "Compression", "IOLoop", "JSON", "QAPI",
+                "QMPProtocol",
                 "QMPSchema",
             ]),
         executable("cairn-img", ["ImageTool"]),

@@ -114,7 +114,7 @@ public final class FileDriver: BlockDriver {
                 try? await file.ftruncate(to: Int(old))  // The longer file is of no use; the first error counts.
                 setByteCount(old)
             }
-            throw BlockError("Failed to resize the file", causedBy: error)
+            throw BlockError("Could not resize file", causedBy: error)
         }
     }
 

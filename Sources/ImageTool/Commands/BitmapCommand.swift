@@ -104,8 +104,58 @@ struct BitmapCommand: ImageCommand {
     }
 
     func run(in session: ImageSession) async throws(ToolFailure) -> Int32 {
-        let image = try await session.open(source, .writing)
-        _ = image
-        throw ToolFailure("Operation \(actions[0].name) on bitmap \(bitmap) failed: Operation not supported")
+        let node = try await session.open(source, .writing).node
+        let mergeNode: BlockNode? =
+            if let mergeSource { try await session.open(mergeSource).node } else { nil }
+        for action in actions {
+            do throws(BlockError) {
+                try await perform(action, on: node, mergingFrom: mergeNode ?? node)
+            } catch {
+                throw ToolFailure(error, doing: "Operation \(action.name) on bitmap \(bitmap) failed")
+            }
+        }
+        return 0
+    }
+
+    private func perform(
+        _ action: Action, on node: BlockNode, mergingFrom mergeNode: BlockNode
+    ) async throws(BlockError) {
+        let graph = node.graph
+        switch action {
+        case .add:
+            guard granularity <= UInt32.max else {
+                throw BlockError("Granularity must be power of 2 and at least 512")
+            }
+            _ = try graph.addBitmap(
+                named: bitmap, to: node, granularity: granularity == 0 ? nil : granularity, persistent: true)
+        case .remove: try await graph.removeBitmap(try find(bitmap, on: node, no: []), of: node)
+        case .removeAll:
+            for bitmap in node.bitmaps.all where bitmap.isPersistent {
+                try await graph.removeBitmap(bitmap, of: node)
+            }
+        case .clear: _ = try find(bitmap, on: node, no: .toChange).clear()
+        case .enable: try find(bitmap, on: node, no: .toUse).isRecording = true
+        case .disable: try find(bitmap, on: node, no: .toUse).isRecording = false
+        case .merge(let name):
+            let target = try find(bitmap, on: node, no: .toChange)
+            let source = try find(name, on: mergeNode, no: .toUse).snapshot()
+            do {
+                _ = try target.merge([source])
+            } catch {
+                throw BlockError(error)
+            }
+        }
+    }
+
+    private func find(
+        _ name: String, on node: BlockNode, no obstacles: DirtyBitmap.Obstacles
+    ) throws(BlockError) -> DirtyBitmap {
+        do {
+            let bitmap = try node.bitmaps.find(name)
+            try bitmap.require(no: obstacles)
+            return bitmap
+        } catch {
+            throw BlockError(error)
+        }
     }
 }

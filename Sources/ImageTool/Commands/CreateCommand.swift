@@ -81,7 +81,7 @@ struct CreateCommand: ImageCommand {
     private func creation(in session: ImageSession) async throws(ToolFailure) -> ImageCreation {
         _ = try ImageCreation.knownOptions(of: format, inFile: true)
         try checkProtocol()
-        guard list["size"] == nil || (size == nil && list.items.filter { $0.name == "size" }.count == 1) else {
+        guard list["size"] == nil || size == nil else {
             throw ToolFailure("The image size must be specified only once")
         }
         var creation = try ImageCreation(format: format, list: list)

@@ -58,7 +58,7 @@ struct ResizeCommand: ImageCommand {
         if text.hasPrefix("+") { origin = .plus }
         if text.hasPrefix("-") { origin = .minus }
         if origin != .zero { text = text.dropFirst() }
-        size = try OptionSize.parse(String(text), name: "size")
+        size = try OptionSize.parse(String(text), name: "size", allowsSign: false)
     }
 
     /// Marks a size such as "-1G" after the image's name, which is no option.

@@ -1,5 +1,7 @@
 import BlockGraph
+import BlockNodes
 import IOLoop
+import QMPSchema
 
 /// `snapshot`: internal snapshots of an image.
 @GraphActor
@@ -56,14 +58,57 @@ struct SnapshotCommand: ImageCommand {
 
     func run(in session: ImageSession) async throws(ToolFailure) -> Int32 {
         let action = action ?? .list
-        let image = try await session.open(source, action == .list ? .reading : .writing)
-        _ = image
+        let node = try await session.open(source, action == .list ? .reading : .writing).node
         switch action {
-        case .list: return 0
-        case .create(let name): throw ToolFailure("Could not create snapshot '\(name)': Operation not supported")
+        case .list: list(node)
+        case .create(let name):
+            try await change(node, "Could not create snapshot '\(name)'", without: "\(Errno.ENOTSUP)") {
+                (store) async throws(BlockError) in
+                do throws(Errno) {
+                    _ = try await store.create(name: name)
+                } catch {
+                    throw BlockError("\(error)", errno: error)
+                }
+            }
         case .apply(let name):
-            throw ToolFailure("Could not apply snapshot '\(name)': Block driver does not support snapshots")
-        case .delete(let name): throw ToolFailure("Could not delete snapshot '\(name)': snapshot not found")
+            let missing = "Block driver does not support snapshots"
+            try await change(node, "Could not apply snapshot '\(name)'", without: missing) {
+                (store) async throws(BlockError) in
+                let snapshots = (try? store.list()) ?? []
+                guard
+                    let found = snapshots.first(where: { $0.id == name }) ?? snapshots.first(where: { $0.name == name })
+                else { throw BlockError("Failed to load snapshot", causedBy: .ENOENT) }
+                try await store.apply(id: found.id)
+            }
+        case .delete(let name):
+            try await change(node, "Could not delete snapshot '\(name)'", without: "snapshot not found") {
+                (store) async throws(BlockError) in
+                guard let found = ((try? store.list()) ?? []).first(where: { $0.name == name }) else {
+                    throw BlockError("snapshot not found")
+                }
+                try await store.delete(id: found.id)
+            }
+        }
+        return 0
+    }
+
+    private func list(_ node: BlockNode) {
+        guard let snapshots = try? node.snapshotStore?.store.list(), !snapshots.isEmpty else { return }
+        print("Snapshot list:")
+        print(SnapshotLine.heading)
+        for snapshot in snapshots { print(SnapshotLine.text(SnapshotInfo(snapshot))) }
+    }
+
+    /// Changes the snapshots of a node in a drained section; `missing` is what is wrong where it can have none.
+    private func change(
+        _ node: BlockNode, _ prefix: String, without missing: String,
+        _ body: (any InternalSnapshotStore) async throws(BlockError) -> Void
+    ) async throws(ToolFailure) {
+        do throws(BlockError) {
+            guard let (owner, store) = node.snapshotStore else { throw BlockError(missing) }
+            try await node.graph.drained([owner]) { () async throws(BlockError) in try await body(store) }
+        } catch {
+            throw ToolFailure(error, doing: prefix)
         }
     }
 }

@@ -41,6 +41,9 @@ struct CreationOptions: Hashable, Sendable {
     /// Whether an option is on; nil where nothing is said.
     func flag(_ name: String) -> Bool? { values[name].map { $0 == "on" } }
 
+    /// The names of the options that have a value.
+    var names: [String] { known.map(\.name).filter { values[$0] != nil } }
+
     /// All values as they are printed: "cluster_size=65536 size=1048576".
     var text: String {
         known.compactMap { option in
@@ -69,8 +72,11 @@ struct CreationOptions: Hashable, Sendable {
 /// A size as the value of an option of the block layer.
 enum OptionSize {
     /// The number of bytes. Failure: in QEMU's words for options.
-    static func parse(_ text: String, name: String) throws(ToolFailure) -> UInt64 {
-        do {
+    ///
+    /// - Parameter allowsSign: whether a sign is part of a number, which is out of range where it is a minus.
+    static func parse(_ text: String, name: String, allowsSign: Bool = true) throws(ToolFailure) -> UInt64 {
+        do throws(Sizes.ParseError) {
+            if !allowsSign, text.hasPrefix("-") { throw Sizes.ParseError.malformed }
             return try Sizes.parse(text)
         } catch {
             switch error {

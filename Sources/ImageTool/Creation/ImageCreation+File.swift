@@ -1,54 +1,79 @@
-import BlockDrivers
 import BlockGraph
 import BlockNodes
 import IOLoop
 
 extension ImageCreation {
-    /// Makes the image. Errors: the file cannot be made, or is in use; options do not go together; there is no space.
+    /// Makes the image; durable on return. Where it cannot be made, files that were not there before are not there after.
+    ///
+    /// Errors: the file cannot be made, or is in use; options do not go together; there is no space.
     func create(at name: String, in session: ImageSession) async throws(BlockError) {
-        switch format {
-        case "host_device": try await checkDevice(name, in: session)
-        default:
-            do throws(BlockError) {
-                try await createFile(at: name, in: session) { (node) async throws(BlockError) in
-                    try await node.resize(to: size, exact: true, preallocation: try filePreallocation())
+        do throws(BlockError) {
+            switch format {
+            case "qcow2": try await createQcow2(at: name, in: session)
+            case "host_device": try await checkDevice(name, in: session)
+            default:
+                _ = try filePreallocation()
+                try await withNewFile(at: name, in: session) { (node) async throws(BlockError) in
+                    try await fillFile(node)
                 }
-            } catch {
-                guard error.errno == .EFBIG else { throw error }
-                throw BlockError("The image size is too large for file format '\(format)'", errno: .EFBIG)
             }
+        } catch {
+            guard error.errno == .EFBIG else { throw error }
+            let advice = options.knows("cluster_size") ? " (try using a larger cluster size)" : ""
+            throw BlockError("The image size is too large for file format '\(format)'\(advice)", errno: .EFBIG)
         }
     }
 
-    /// Makes a file, or makes one empty that is there, and lets `fill` write to it.
-    private func createFile(
-        at name: String, in session: ImageSession, fill: (BlockNode) async throws(BlockError) -> Void
+    /// Runs the body with the node of a file that is made where it is not there. The body empties it.
+    ///
+    /// - Parameter mustExist: whether a file that is not there is an error.
+    func withNewFile(
+        at name: String, mustExist: Bool = false, in session: ImageSession,
+        _ body: (BlockNode) async throws(BlockError) -> Void
     ) async throws(BlockError) {
         let path = name.hasPrefix("file:") ? String(name.dropFirst(5)) : name
-        _ = try filePreallocation()
-        do {
-            let file = try await FileDescriptor.open(path, [.readWrite, .create], mode: 0o644)
-            file.closeNow()
-        } catch {
-            throw BlockError("Could not create '\(path)'", causedBy: error)
-        }
-        let node = try await session.factory.openImage(
-            named: "file:\(path)", format: "file", options: NodeOptions(), isRoot: false)
-        do throws(BlockError) {
-            let backend = try session.graph.attach(
-                "the new image", to: node,
-                permissions: PermissionPair(used: [.write, .resize], shared: .consistentRead))
-            do throws(BlockError) {
-                try await node.resize(to: 0, exact: true)
-                try await fill(node)
+        let isNew = (try? await FileDescriptor.statx(path)) == nil
+        if !mustExist {
+            do {
+                let file = try await FileDescriptor.open(path, [.readWrite, .create], mode: 0o644)
+                file.closeNow()
             } catch {
-                await session.graph.detach(backend)
+                throw BlockError("Could not create '\(path)'", causedBy: error)
+            }
+        }
+        do throws(BlockError) {
+            let node = try await session.factory.openImage(
+                named: "file:\(path)", format: "file", options: NodeOptions(), isRoot: false)
+            do throws(BlockError) {
+                try await body(node)
+            } catch {
+                await session.graph.closeIfUnused(node)
                 throw error
             }
-            await session.graph.detach(backend)
-        } catch {
             await session.graph.closeIfUnused(node)
+        } catch {
+            if isNew { try? await FileDescriptor.unlink(path) }  // It was made for nothing.
             throw error
+        }
+    }
+
+    /// Gives the file its length in whole sectors. The first sector is written: whatever looks at it sees no format.
+    private func fillFile(_ node: BlockNode) async throws(BlockError) {
+        let (rounded, overflow) = size.addingReportingOverflow(511)
+        let length = overflow ? size : rounded / 512 * 512
+        let backend = try node.graph.attach(
+            "the new image", to: node, permissions: PermissionPair(used: [.write, .resize]))
+        defer { node.graph.release(backend) }
+        try await node.resize(to: 0, exact: true)
+        try await node.resize(to: length, exact: true, preallocation: try filePreallocation())
+        guard length > 0 else { return }
+        let buffer = BufferPool.shared.take(count: 512)
+        defer { BufferPool.shared.give(buffer) }
+        buffer.bytes.initializeMemory(as: UInt8.self, repeating: 0)
+        do {
+            try await backend.write(0..<512, from: buffer)
+        } catch {
+            throw BlockError("Could not clear the new image's first sector", causedBy: error)
         }
     }
 
@@ -63,7 +88,7 @@ extension ImageCreation {
     /// A device is there already: its length must do.
     private func checkDevice(_ name: String, in session: ImageSession) async throws(BlockError) {
         let node: BlockNode
-        do throws(BlockError) {
+        do {
             node = try await session.factory.openImage(
                 named: name, format: format, options: NodeOptions(), isRoot: false)
         } catch {
@@ -74,6 +99,6 @@ extension ImageCreation {
         }
         let length = node.length
         await session.graph.closeIfUnused(node)
-        guard length >= size else { throw BlockError("device is too small") }
+        guard length >= size else { throw BlockError("Current device size is too small", errno: .ENOSPC) }
     }
 }

@@ -37,13 +37,7 @@ final class ImageSession {
             if options.forceShare, !options.isReadOnly {
                 throw BlockError("force-share=on can only be used with read-only images")
             }
-            let node =
-                if source.isOptions {
-                    try await factory.openImage(options: source.name, options: options, isRoot: false)
-                } else {
-                    try await factory.openImage(
-                        named: source.name, format: source.format, options: options, isRoot: false)
-                }
+            let node = try await openNode(source, options)
             do throws(BlockError) {
                 let backend = try graph.attach(
                     "image '\(source.name)'", to: node,
@@ -58,6 +52,20 @@ final class ImageSession {
         images.append(image)
         warnOfGuess(image, access)
         return image
+    }
+
+    /// Opens the topmost node of an image.
+    private func openNode(_ source: ImageSource, _ options: NodeOptions) async throws(BlockError) -> BlockNode {
+        guard source.isOptions else {
+            return try await factory.openImage(
+                named: source.name, format: source.format, options: options, isRoot: false)
+        }
+        let image = OptionImage(source.name)
+        do {
+            return try await factory.openImage(options: image.keyval, options: options, isRoot: false)
+        } catch {
+            throw error.translated(for: image, format: source.format)
+        }
     }
 
     /// Closes an image before the end of the command. What was written is durable then.

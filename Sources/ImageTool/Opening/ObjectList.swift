@@ -32,7 +32,9 @@ final class ObjectList {
             guard names.insert(options.id).inserted else {
                 throw QMPError("attempt to add duplicate property '\(options.id)' to object (type 'container')")
             }
-            if case .throttleGroup(let properties) = options.qomType {
+            switch options.qomType {
+            case .iothread: throw QMPError("invalid object type: iothread")
+            case .throttleGroup(let properties):
                 throttleGroups[options.id] = try Self.group(named: options.id, properties)
             }
         } catch {

@@ -29,11 +29,13 @@ extension ImageCommand {
 /// The commands, in alphabetical order.
 var imageCommands: [any ImageCommand.Type] {
     [
+        BenchCommand.self,
         BitmapCommand.self,
         CheckCommand.self,
         CompareCommand.self,
         ConvertCommand.self,
         CreateCommand.self,
+        DDCommand.self,
         InfoCommand.self,
         MapCommand.self,
         MeasureCommand.self,

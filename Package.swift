@@ -77,7 +77,10 @@ let package = Package(
             "BlockDrivers",
             ["BlockGraph", "CLinuxShims", "Compression", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"]),
         library(
-            "BlockNodes", ["BlockDrivers", "BlockGraph", "IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema"]),
+            "BlockNodes",
+            [
+                "BlockDrivers", "BlockGraph", "IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema", "Qcow2Format",
+            ]),
         library("IOCommands", ["BlockGraph", "CLinuxShims", "IOLoop"]),
 
         // Servers and clients.

@@ -9,7 +9,22 @@ extension BlockdevOptions.Driver {
         case .copyBeforeWrite(let cbw): [("file", cbw.file), ("target", cbw.target)]
         case .snapshotAccess(let access): [("file", access.file)]
         case .throttle(let throttle): [("file", throttle.file)]
+        case .qcow2(let qcow2): [("file", qcow2.file)] + qcow2.otherChildren
         case .blkdebug(let blkdebug): [("image", blkdebug.image)]
         }
+    }
+}
+
+extension BlockdevOptionsQcow2 {
+    /// The children but "file".
+    fileprivate var otherChildren: [(name: String, reference: BlockdevRef)] {
+        var children: [(name: String, reference: BlockdevRef)] = []
+        if let dataFile { children.append(("data-file", dataFile)) }
+        switch backing {
+        case nil, .null: break
+        case .definition(let options): children.append(("backing", .definition(options)))
+        case .reference(let name): children.append(("backing", .reference(name)))
+        }
+        return children
     }
 }

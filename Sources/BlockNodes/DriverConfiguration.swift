@@ -7,6 +7,7 @@ import QMPSchema
 enum DriverConfiguration {
     case file(FileConfiguration)
     case null(NullConfiguration)
+    case qcow2(Qcow2Configuration)
     case raw(RawConfiguration)
     case copyBeforeWrite(CopyBeforeWriteConfiguration)
     case snapshotAccess
@@ -18,6 +19,7 @@ enum DriverConfiguration {
         switch self {
         case .file(let configuration): configuration
         case .null(let configuration): configuration
+        case .qcow2(let configuration): configuration
         case .raw(let configuration): configuration
         case .copyBeforeWrite(let configuration): configuration
         case .throttle(let configuration): configuration
@@ -39,6 +41,7 @@ extension NodeFactory {
         case .hostDevice(let file): .file(try FileConfiguration(file, kind: .hostDevice, options: node))
         case .nullCo(let null): .null(NullConfiguration(null, kind: .coroutines))
         case .nullAio(let null): .null(NullConfiguration(null, kind: .callbacks))
+        case .qcow2(let qcow2): .qcow2(Qcow2Configuration(qcow2))
         case .raw(let raw): .raw(RawConfiguration(raw))
         case .copyBeforeWrite(let cbw): .copyBeforeWrite(try CopyBeforeWriteConfiguration(cbw, in: graph))
         case .snapshotAccess: .snapshotAccess

@@ -11,9 +11,6 @@ extension NodeDescription {
         if let file = node.driver as? FileDriver { stats.driverSpecific = file.blockStatistics }
         let primary = node.children.first { $0.role.contains(.primary) && !$0.role.contains(.copyOnWrite) }
         if let primary { stats.parent = NodeDescription(primary.node).statistics }
-        if let backing = node.driver.backingChild {
-            stats.backing = NodeDescription(backing.node).statistics
-        }
         return stats
     }
 }

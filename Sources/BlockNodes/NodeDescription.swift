@@ -24,6 +24,7 @@ public struct NodeDescription {
         let bitmaps = node.bitmaps.infos
         return BlockDeviceInfo(
             file: filename, nodeName: node.name, ro: node.isReadOnly, drv: node.driver.formatName,
+            backingFile: node.driver.backingChild.map { NodeDescription($0.node).filename },
             backingFileDepth: flat ? 0 : backingDepth,
             children: node.children.reversed().map { BlockdevChild(child: $0.name, nodeName: $0.node.name) },
             active: true, encrypted: false, detectZeroes: detectZeroes,
@@ -72,8 +73,14 @@ public struct NodeDescription {
             filename: filename, format: node.driver.formatName, actualSize: await node.driver.allocatedSize(),
             virtualSize: node.length, limits: limits)
         info.dirtyFlag = storesFile ? false : nil
-        if node.driver is FileDriver {
+        info.clusterSize = node.driver.clusterSize
+        let snapshots = (try? node.driver.snapshotStore?.list()) ?? []
+        if !snapshots.isEmpty { info.snapshots = snapshots.map(SnapshotInfo.init) }
+        switch node.driver {
+        case is FileDriver:
             info.formatSpecific = ImageInfoSpecific(type: .file(ImageInfoSpecificFileWrapper(data: .init())))
+        case let qcow2 as Qcow2Driver: describe(qcow2, in: &info)
+        default: break
         }
         if let below {
             info.backingImage = await NodeDescription(below).deviceInfo(flat: false).image

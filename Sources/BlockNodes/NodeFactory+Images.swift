@@ -39,10 +39,7 @@ extension NodeFactory {
     /// The options of the image of a name, with the driver that is asked for.
     static func tree(named name: String, format: String?) throws(BlockError) -> JSONObject {
         if var object = try ImageName.jsonOptions(name) {
-            if let format {
-                if object["driver"] != nil { throw BlockError("Driver specified twice") }
-                object["driver"] = .string(format)
-            }
+            if let format { object["driver"] = .string(format) }
             return object
         }
         let file = try ImageName.protocolOptions(name)
@@ -60,16 +57,19 @@ extension NodeFactory {
         _ tree: JSONObject, options: NodeOptions, isRoot: Bool
     ) async throws(BlockError) -> BlockNode {
         var complete = try decode(try await completed(tree, isProtocol: false, options))
-        complete.readOnly = complete.readOnly ?? options.isReadOnly
-        complete.autoReadOnly = complete.autoReadOnly ?? options.isAutoReadOnly
-        complete.forceShare = complete.forceShare ?? options.forceShare
-        complete.cache = BlockdevCacheOptions(
-            direct: complete.cache?.direct ?? options.cacheDirect,
-            noFlush: complete.cache?.noFlush ?? options.cacheNoFlush)
-        complete.discard = complete.discard ?? (options.discard == .unmap ? .unmap : .ignore)
-        complete.detectZeroes =
-            complete.detectZeroes ?? BlockdevDetectZeroesOptions(rawValue: options.detectZeroes.rawValue)
-        return try await open(complete, isRoot: isRoot)
+        if isRoot {
+            // These two are not inherited.
+            complete.discard = complete.discard ?? (options.discard == .unmap ? .unmap : .ignore)
+            complete.detectZeroes =
+                complete.detectZeroes ?? BlockdevDetectZeroesOptions(rawValue: options.detectZeroes.rawValue)
+        }
+        return try await open(complete, isRoot: isRoot, inheriting: options)
+    }
+
+    /// Opens the protocol node of a name.
+    func openProtocol(named name: String, inheriting options: NodeOptions) async throws(BlockError) -> BlockNode {
+        let tree = try await completed(["filename": .string(name)], isProtocol: true, options)
+        return try await open(try decode(tree), isRoot: false, inheriting: options)
     }
 
     /// The options with a driver at every node that they define.
@@ -173,7 +173,7 @@ extension NodeFactory {
         guard let driver = BlockdevDriver(rawValue: driver) else { throw BlockError("Unknown driver '\(driver)'") }
         return switch driver {
         case .file, .hostDevice, .nullCo, .nullAio, .blkdebug: true
-        case .raw, .copyBeforeWrite, .snapshotAccess, .throttle: false
+        case .qcow2, .raw, .copyBeforeWrite, .snapshotAccess, .throttle: false
         }
     }
 }
@@ -183,7 +183,7 @@ extension BlockdevDriver {
     fileprivate var isFilter: Bool {
         switch self {
         case .copyBeforeWrite, .snapshotAccess, .throttle: true
-        case .blkdebug, .file, .hostDevice, .nullAio, .nullCo, .raw: false
+        case .blkdebug, .file, .hostDevice, .nullAio, .nullCo, .qcow2, .raw: false
         }
     }
 }

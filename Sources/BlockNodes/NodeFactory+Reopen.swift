@@ -26,25 +26,50 @@ extension NodeFactory {
         try ReopenCheck(node: node, new: options).run()
         let nodeOptions = NodeOptions(options, inheriting: parent)
         try nodeOptions.check()
-        var newChildren: [(edge: BlockChild, node: BlockNode)] = []
-        for (name, reference) in options.driver.children {
-            guard let edge = node.child(named: name) else { continue }
-            switch reference {
-            case .reference(let childName):
-                guard let child = graph.node(named: childName) else {
-                    throw BlockError("Cannot find device='' nor node-name='\(childName)'")
-                }
-                newChildren.append((edge, child))
-                try addInheritingChild(child, of: node, nodeOptions, to: &items)
-            case .definition(let definition):
-                try addItems(for: edge.node, definition, inheriting: nodeOptions, to: &items)
-            }
-        }
+        let children = try childChanges(of: node, options, nodeOptions, items: &items)
         items.append(
             ReopenItem(
                 node: node, options: nodeOptions,
                 driverOptions: try configuration(of: options.driver, nodeOptions).forReopening,
-                sourceOptions: options, newChildren: newChildren))
+                sourceOptions: options, newChildren: children.replaced, addedBacking: children.addedBacking,
+                removedChildren: children.removed))
+    }
+
+    /// What becomes of the children of a node.
+    private struct ChildChanges {
+        var replaced: [(edge: BlockChild, node: BlockNode)] = []
+        var addedBacking: BlockNode?
+        var removed: [BlockChild] = []
+    }
+
+    /// Finds out what becomes of the children, and adds what becomes of nodes below.
+    private func childChanges(
+        of node: BlockNode, _ options: BlockdevOptions, _ nodeOptions: NodeOptions, items: inout [ReopenItem]
+    ) throws(BlockError) -> ChildChanges {
+        var changes = ChildChanges()
+        if case .qcow2(let qcow2) = options.driver, case .null = qcow2.backing, let edge = node.child(named: "backing")
+        {
+            changes.removed.append(edge)
+        }
+        for (name, reference) in options.driver.children {
+            let inherited = nodeOptions.inherited(byChild: name)
+            switch (reference, node.child(named: name)) {
+            case (.reference(let childName), let edge):
+                guard let child = graph.node(named: childName) else {
+                    throw BlockError("Cannot find device='' nor node-name='\(childName)'")
+                }
+                if let edge {
+                    changes.replaced.append((edge, child))
+                    try addInheritingChild(child, of: node, inherited, to: &items)
+                } else {
+                    changes.addedBacking = child
+                }
+            case (.definition(let definition), let edge?):
+                try addItems(for: edge.node, definition, inheriting: inherited, to: &items)
+            case (.definition, nil): break
+            }
+        }
+        return changes
     }
 
     /// A child that was defined in its parent's options goes on inheriting from them when it is named.

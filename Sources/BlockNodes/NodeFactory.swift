@@ -10,6 +10,10 @@ public struct NodeFactory {
     public let graph: BlockGraph
     /// Finds the throttle group of a name, nil where there is none.
     let throttleGroup: @GraphActor (String) -> ThrottleGroup?
+    /// Whether backing images that no option names are opened, as the images' headers say.
+    public var opensBackingImages = true
+    /// The images above the one that is being opened, where headers name them.
+    var chain: Set<ImageIdentity> = []
 
     /// A factory for a graph.
     ///
@@ -55,6 +59,9 @@ public struct NodeFactory {
         var children: [String: BlockNode] = [:]
         children["file"] = file
         do {
+            if case .qcow2(let qcow2) = options {
+                return try await makeQcow2(qcow2, in: node, children: &children)
+            }
             for (name, reference) in options.children where name != "file" {
                 children[name] = try await child(reference, inheriting: node.options)
             }
@@ -68,15 +75,11 @@ public struct NodeFactory {
     private func makeDriver(
         _ configuration: DriverConfiguration, in node: BlockNode, children: [String: BlockNode]
     ) async throws(BlockError) -> any BlockDriver {
-        func child(_ name: String) throws(BlockError) -> BlockNode {
-            guard let child = children[name] else {
-                throw BlockError("A block device must be specified for \"\(name)\"")
-            }
-            return child
-        }
+        func child(_ name: String) throws(BlockError) -> BlockNode { try Self.require(name, in: children) }
         return switch configuration {
         case .file(let file): try await FileDriver.open(file, in: node)
         case .null(let null): try NullDriver(null)
+        case .qcow2: throw BlockError("A qcow2 image is not opened without its header")
         case .raw(let raw): RawDriver.open(raw, in: node, file: try child("file"))
         case .copyBeforeWrite(let cbw):
             try CopyBeforeWriteDriver.open(cbw, in: node, source: try child("file"), target: try child("target"))
@@ -86,8 +89,16 @@ public struct NodeFactory {
         }
     }
 
+    /// The child of a name, which must be there.
+    static func require(_ name: String, in children: [String: BlockNode]) throws(BlockError) -> BlockNode {
+        guard let child = children[name] else {
+            throw BlockError("A block device must be specified for \"\(name)\"")
+        }
+        return child
+    }
+
     /// The node that a reference names, or the one that it defines.
-    private func child(
+    func child(
         _ reference: BlockdevRef, inheriting parent: NodeOptions
     ) async throws(BlockError) -> BlockNode {
         switch reference {

@@ -21,6 +21,17 @@ extension NodeOptions {
         }
     }
 
+    /// What a child that is defined in the node's options, or opened without any, takes over.
+    ///
+    /// A backing image is only read.
+    func inherited(byChild name: String) -> NodeOptions {
+        guard name == "backing" else { return self }
+        var options = self
+        options.isReadOnly = true
+        options.isAutoReadOnly = false
+        return options
+    }
+
     /// Checks which options go together. Errors: with QEMU's texts.
     func check() throws(BlockError) {
         if forceShare, !isReadOnly {

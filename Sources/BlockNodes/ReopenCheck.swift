@@ -1,8 +1,10 @@
+import BlockDrivers
 import BlockGraph
 import IOLoop
 import JSON
 import QAPI
 import QMPSchema
+import Qcow2Format
 
 /// Checks that a node's new options change nothing that must stay as it was when the node was made.
 @GraphActor
@@ -18,6 +20,12 @@ struct ReopenCheck {
     /// The options of a driver that may change and be left out.
     private static func resettable(of driver: BlockdevDriver) -> Set<String> {
         switch driver {
+        case .qcow2:
+            [
+                "cache-clean-interval", "cache-size", "discard-no-unref", "l2-cache-entry-size", "l2-cache-size",
+                "lazy-refcounts", "overlap-check", "pass-discard-other", "pass-discard-request",
+                "pass-discard-snapshot", "refcount-cache-size",
+            ]
         case .raw: ["offset", "size"]
         case .file, .hostDevice: ["drop-cache"]
         case .blkdebug, .copyBeforeWrite, .snapshotAccess, .nullAio, .nullCo, .throttle: []
@@ -33,7 +41,8 @@ struct ReopenCheck {
     func run() throws(BlockError) {
         guard let old = node.sourceOptions as? BlockdevOptions else { return }
         try checkSupport(old)
-        let children = Set((old.driver.children + new.driver.children).map(\.name))
+        try checkBacking(old)
+        let children = Set((old.driver.children + new.driver.children).map(\.name)).union(["backing"])
         let free = children.union(Self.changeable).union(["driver"])
         let mayBeMissing = free.union(Self.resettable(of: old.driver.tag))
         let mayDiffer = free.union(Self.changeable(of: old.driver.tag))
@@ -55,14 +64,28 @@ struct ReopenCheck {
         case .copyBeforeWrite, .snapshotAccess:
             throw BlockError(
                 "Block format '\(node.driver.driverName)' used by node '\(node.name)' does not support reopening files")
-        case .blkdebug, .file, .hostDevice, .nullCo, .nullAio, .raw, .throttle: return
+        case .blkdebug, .file, .hostDevice, .nullCo, .nullAio, .qcow2, .raw, .throttle: return
         }
+    }
+
+    /// What is below an overlay is always said, so that nobody loses it by not mentioning it.
+    private func checkBacking(_ old: BlockdevOptions) throws(BlockError) {
+        guard case .qcow2 = old.driver, let driver = node.driver as? Qcow2Driver else { return }
+        if case .qcow2(let options) = new.driver, options.backing != nil { return }
+        guard driver.backing != nil || driver.image.header.backingFileName?.isEmpty == false else { return }
+        throw BlockError("backing is missing for '\(node.name)'")
     }
 
     /// A child that was named stays a child that is named; one that was defined keeps its name.
     private func checkChildren(_ old: BlockdevOptions) throws(BlockError) {
         for (name, reference) in new.driver.children {
-            guard let edge = node.child(named: name) else { continue }
+            guard let edge = node.child(named: name) else {
+                switch reference {
+                case .reference: if name == "backing" { continue }
+                case .definition: throw BlockError("Cannot change the option '\(name).driver'")
+                }
+                throw BlockError("Cannot change the option '\(name)'")
+            }
             switch reference {
             case .reference(let childName):
                 // The rules of blkdebug know the alignment of the image.

@@ -65,7 +65,9 @@ import Testing
                     == "Could not parse the JSON options: 1:17: JSON parse error, premature end of input")
             #expect(await fixture.error(named: #"json:{"filename":"x"}"#) == "Must specify either driver or file")
             #expect(
-                await fixture.error(named: #"json:{"driver":"raw"}"#, format: "raw") == "Driver specified twice")
+                await fixture.error(named: #"json:{"driver":"raw"}"#, format: "qcow2")
+                    == "A block device must be specified for \"file\"")
+            #expect(await fixture.error(named: "json:1") == "Invalid JSON object given")
             #expect(await fixture.error(options: "driver=nope,file.filename=x") == "Unknown driver 'nope'")
             #expect(
                 await fixture.error(options: "driver=raw,file=foo")

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 
+import qcow2
 from daemon import PATIENCE
 
 
@@ -21,6 +22,26 @@ class FileSteps:
                 offset, length, byte = pattern.split(":")
                 file.seek(byte_count(offset))
                 file.write(bytes([int(byte, 0)]) * byte_count(length))
+
+    def do_qcow2(self, text):
+        name, size, *rest = self.words(text, 2)
+        options, patterns = {}, []
+        for word in rest:
+            key, equals, value = word.partition("=")
+            if equals or not word[0].isdigit():
+                options[key] = value
+            else:
+                offset, length, byte = word.split(":")
+                patterns.append((byte_count(offset), byte_count(length), int(byte, 0)))
+        with open(self.path(name), "wb") as file:
+            file.write(qcow2.Image(byte_count(size), options, patterns).content())
+
+    def do_patch(self, text):
+        """Overwrites bytes of a file, given in hexadecimal."""
+        name, offset, content = self.words(text, 3)
+        with open(self.path(name), "r+b") as file:
+            file.seek(byte_count(offset))
+            file.write(bytes.fromhex(content))
 
     def do_write(self, text):
         name, content = text.split(None, 1)

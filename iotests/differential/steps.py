@@ -12,6 +12,8 @@ Directives (see also script.py):
     @disconnect                 close the connection in use
 
     @file NAME SIZE [OFFSET:LENGTH:BYTE ...]    create a file, filled with patterns
+    @qcow2 NAME SIZE OPTION ... [OFFSET:LENGTH:BYTE ...]    create a qcow2 image (qcow2.py)
+    @patch NAME OFFSET HEX      overwrite bytes of a file
     @mkdir NAME, @symlink TARGET NAME, @chmod MODE NAME, @remove NAME, @exists NAME, @await-gone NAME, @mode NAME,
     @size NAME, @bytes NAME OFFSET LENGTH, @stale-socket NAME
     @write NAME TEXT            create a file holding the text (Python escapes)

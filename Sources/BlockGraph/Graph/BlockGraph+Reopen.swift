@@ -55,7 +55,10 @@ extension BlockGraph {
         var actions: [ReopenAction] = []
         var formerChildren: [BlockNode] = []
         do {
-            for item in items where item.options.isReadOnly { try await flushForGood(item.node) }
+            for item in items {
+                try await item.node.driver.settle(before: item.options, of: item.node)
+                if item.options.isReadOnly { try await flushForGood(item.node) }
+            }
             for item in items {
                 for (edge, node) in item.newChildren where edge.node !== node {
                     try checkCycle(item.node, edge.name, node)

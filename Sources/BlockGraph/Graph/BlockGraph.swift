@@ -83,7 +83,7 @@ public final class BlockGraph {
 
     /// Errors: the node is the backing image of another one, which counts on its content and length.
     public func checkNotBacking(_ node: BlockNode) throws(BlockError) {
-        for edge in node.parents where edge.role.contains(.copyOnWrite) {
+        for edge in node.parents.reversed() where edge.role.contains(.copyOnWrite) {
             guard case .node(let overlay) = edge.parent else { continue }
             throw BlockError("Node '\(node.name)' is busy: node is used as backing hd of '\(overlay.name)'")
         }

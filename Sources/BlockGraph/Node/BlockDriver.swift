@@ -62,6 +62,9 @@ public protocol BlockDriver: AnyObject, Sendable {
     @GraphActor func commitPermissions(of node: BlockNode)
     /// The permissions last prepared are given up; those before them hold.
     @GraphActor func abortPermissions(of node: BlockNode)
+    /// Writes back what the driver holds as if it was closed, since the node is to be reopened: children may be other nodes
+    /// then, or the node read-only. In a drained section; the options and children are still the old ones, and may stay.
+    @GraphActor func settle(before options: NodeOptions, of node: BlockNode) async throws(BlockError)
     /// Checks new options and makes what they need. The children's edges have been replaced on trial already.
     @GraphActor func prepareReopen(_ request: ReopenRequest) async throws(BlockError) -> ReopenAction
     /// Queued requests are let through, and background work comes to an end. Called for every node below a drained parent.
@@ -158,6 +161,7 @@ extension BlockDriver {
     @GraphActor public func preparePermissions(_ permissions: PermissionPair, of node: BlockNode) throws(BlockError) {}
     @GraphActor public func commitPermissions(of node: BlockNode) {}
     @GraphActor public func abortPermissions(of node: BlockNode) {}
+    @GraphActor public func settle(before options: NodeOptions, of node: BlockNode) async throws(BlockError) {}
     @GraphActor public func prepareReopen(_ request: ReopenRequest) async throws(BlockError) -> ReopenAction {
         ReopenAction()
     }

@@ -5,7 +5,8 @@ import IOLoop
 import QAPI
 import QMPSchema
 
-/// Nodes: `blockdev-add`, `blockdev-reopen`, `blockdev-del`, `block_resize`, `block-set-write-threshold`.
+/// Nodes: `blockdev-add`, `blockdev-reopen`, `blockdev-del`, `block_resize`, `change-backing-file`,
+/// `block-set-write-threshold`.
 extension StorageDaemon {
     func blockdevAdd(_ options: BlockdevOptions) async throws(QMPError) {
         guard options.nodeName != nil else { throw QMPError("'node-name' must be specified for the root node") }
@@ -32,12 +33,32 @@ extension StorageDaemon {
         }
         guard arguments.size >= 0 else { throw QMPError("Parameter 'size' expects a >0 size") }
         try await reporting { () async throws(BlockError) in
+            try graph.checkNotBacking(node)
             let backend = try graph.attach(
                 "an unnamed block device", to: node, permissions: PermissionPair(used: .resize))
             defer { graph.release(backend) }
             try await graph.drained([node]) { () async throws(BlockError) in
                 try await node.resize(to: arguments.size, exact: false)
             }
+        }
+    }
+
+    func changeBackingFile(_ arguments: ChangeBackingFileArguments) async throws(QMPError) {
+        let top = try findNode(arguments.device)
+        guard let node = graph.node(named: arguments.imageNodeName) else {
+            throw QMPError("Cannot find device='' nor node-name='\(arguments.imageNodeName)'")
+        }
+        guard top.parents.allSatisfy({ if case .backend = $0.parent { true } else { false } }) else {
+            throw QMPError("Need a root block node")
+        }
+        if node.driver.backingChild == nil {
+            throw QMPError("not allowing backing file change on an image without a backing file")
+        }
+        guard graph.chain(below: top).contains(node) else {
+            throw QMPError("'\(arguments.device)' and image file are not in the same chain")
+        }
+        try await reporting { () async throws(BlockError) in
+            try await nodeFactory.changeBackingFile(of: node, to: arguments.backingFile)
         }
     }
 

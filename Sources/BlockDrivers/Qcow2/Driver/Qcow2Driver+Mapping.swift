@@ -37,7 +37,7 @@ extension Qcow2Driver {
         return await image.reportCorruption(
             """
             Cluster allocation offset 0x\(hex(host)) unaligned (L2 offset: 0x\(hex(place.table)), \
-            L2 index: 0x\(hex(place.index)))
+            L2 index: \(prefixedHex(place.index)))
             """)
     }
 

@@ -89,12 +89,10 @@ public final class Qcow2Driver: BlockDriver {
     /// Whether allocated clusters are so much more than what the file takes up that many of them must be holes.
     var mayHoldZeroes: Bool { sparseHint }
 
-    /// Takes another backing file, or none. In a drained section.
-    @GraphActor public func setBacking(_ backing: BlockChild?) { currentBacking = backing }
-
     public var driverName: String { "qcow2" }
     public var length: Int64 { openImage?.virtualSize ?? 0 }
     public var backingChild: BlockChild? { currentBacking }
+    public var clusterSize: Int64? { openImage?.geometry.clusterSize }
     public var supportedWriteFlags: WriteFlags { .compressed }
     public var supportedZeroFlags: WriteFlags { [.mayUnmap, .noFallback] }
 
@@ -110,7 +108,12 @@ public final class Qcow2Driver: BlockDriver {
     @GraphActor public func start(in node: BlockNode) async throws(BlockError) {
         let header = formerHeader
         let image = try await Qcow2Image.open(configuration, header: header, in: node, file: file, dataFile: dataFile)
-        openCompressor = Compressor(header.compressionType == .zstd ? .zstd : .zlib)
+        install(image)
+    }
+
+    /// Takes an image that was opened. Before any I/O or in a drained section.
+    @GraphActor func install(_ image: Qcow2Image) {
+        openCompressor = Compressor(image.header.compressionType == .zstd ? .zstd : .zlib)
         currentLimits.writeZeroesAlignment = image.geometry.subclusterSize
         currentLimits.discardAlignment = image.geometry.clusterSize
         openImage = image

@@ -178,3 +178,6 @@ extension Qcow2Tables {
 
 /// A number in hexadecimal digits.
 func hex(_ value: some BinaryInteger) -> String { String(value, radix: 16) }
+
+/// A number as QEMU prints indices: hexadecimal with a prefix, but for 0.
+func prefixedHex(_ value: some BinaryInteger) -> String { value == 0 ? "0" : "0x\(hex(value))" }

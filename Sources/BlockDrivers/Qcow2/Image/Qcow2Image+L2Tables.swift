@@ -65,7 +65,7 @@ extension Qcow2Image {
     }
 
     func reportUnalignedL2Table(_ index: Int, _ offset: Int64) async -> Errno {
-        await reportCorruption("L2 table offset 0x\(hex(offset)) unaligned (L1 index: 0x\(hex(index)))")
+        await reportCorruption("L2 table offset 0x\(hex(offset)) unaligned (L1 index: \(prefixedHex(index)))")
     }
 }
 

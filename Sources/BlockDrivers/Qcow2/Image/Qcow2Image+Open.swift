@@ -4,19 +4,21 @@ import Qcow2Format
 import Synchronization
 
 extension Qcow2Image {
-    /// Opens the tables of an image whose header was read with `readHeader`, for writing unless the node is read-only.
+    /// Opens the tables of an image whose header was read with `readHeader`.
     ///
+    /// - Parameter forWriting: whether to do what comes before the first write; unless the node is read-only by default.
     /// An image with the dirty bit is not repaired here. The children have their permissions.
     /// Errors, in QEMU's words: the options make no sense for the image; it is marked as corrupt and would be written; the
     /// tables cannot be read.
     public static func open(
         _ configuration: Qcow2Configuration, header: Qcow2Header, in node: BlockNode, file: BlockChild,
-        dataFile: BlockChild?
+        dataFile: BlockChild?, forWriting: Bool? = nil
     ) async throws(BlockError) -> Qcow2Image {
+        let forWriting = forWriting ?? !node.isReadOnly
         let geometry = Qcow2Geometry(header)
         try configuration.check(version: header.version)
         let sizes = try Qcow2CacheSizes(configuration, geometry: geometry, virtualSize: header.virtualSize)
-        if !node.isReadOnly { try checkWritable(header) }
+        if forWriting { try checkWritable(header) }
         let layout = Qcow2Layout(geometry, l2PartSize: sizes.l2PartSize)
         let source = file.node
         let l1 = try await readTable(
@@ -36,7 +38,7 @@ extension Qcow2Image {
             space: FreeSpaceHints(blockCount: refcountTable.count, refcountsInBlock: layout.refcountsInBlock),
             layout: layout)
         let image = Qcow2Image(node: node, file: file, dataFile: dataFile, layout: layout, tables: tables)
-        if !node.isReadOnly { try await image.prepareForWriting() }
+        if forWriting { try await image.prepareForWriting() }
         return image
     }
 

@@ -48,7 +48,8 @@ extension Qcow2Image {
         try checkUsable()
         let offset = tables.withLock { Qcow2Layout.blockOffset($0.refcountTable[block]) }
         guard offset & (layout.clusterSize - 1) == 0, offset > 0 else {
-            throw await reportCorruption("Refblock offset 0x\(hex(offset)) unaligned (reftable index: 0x\(hex(block)))")
+            throw await reportCorruption(
+                "Refblock offset 0x\(hex(offset)) unaligned (reftable index: \(prefixedHex(block)))")
         }
         guard let slot = try await takeSlot(.refcounts, for: block) else { return }
         let memory = tables.withLock { IOBuffer($0.refcounts.bytes(slot)) }

@@ -1,0 +1,71 @@
+import BlockDrivers
+import BlockGraph
+import IOLoop
+import QMPSchema
+import Qcow2Format
+
+extension BlockGraph {
+    /// A node and the images below it: those that filters show, and backing images.
+    public func chain(below top: BlockNode) -> [BlockNode] {
+        var chain = [top]
+        while let last = chain.last, let next = last.driver.filteredChild ?? last.driver.backingChild {
+            chain.append(next.node)
+        }
+        return chain
+    }
+}
+
+extension NodeFactory {
+    /// Changes the name of the backing file in an image's header, durably. The backing image in use stays.
+    ///
+    /// The header gets the format of the backing image in use as well, so that nobody has to guess it. A node that is read-only is
+    /// reopened for writing while the header changes.
+    /// - Parameter name: the new name, which is not checked; empty for none.
+    /// Errors: the image has no backing image; the name does not fit the header; the image cannot be written.
+    public func changeBackingFile(of node: BlockNode, to name: String) async throws(BlockError) {
+        guard let driver = node.driver as? Qcow2Driver, let backing = driver.backing?.node else {
+            throw BlockError("not allowing backing file change on an image without a backing file")
+        }
+        try await withWriteAccess(to: node) { () async throws(BlockError) in
+            do throws(Errno) {
+                try await driver.image.updateHeader { header in
+                    header.backingFileName = name.isEmpty ? nil : name
+                    header.backingFormat = name.isEmpty ? nil : backing.driver.formatName
+                }
+            } catch {
+                throw BlockError("Could not change backing file to '\(name)'", causedBy: error)
+            }
+        }
+        driver.automaticBackingFile = name
+    }
+
+    /// Runs the body while the node can be written, though its options may say otherwise before and after.
+    func withWriteAccess(to node: BlockNode, _ body: () async throws(BlockError) -> Void) async throws(BlockError) {
+        guard node.isReadOnly else { return try await body() }
+        try await graph.reopen(try reopenItems(below: node, isReadOnly: false))
+        do {
+            try await body()
+        } catch {
+            try? await graph.reopen(reopenItems(below: node, isReadOnly: true))  // The first error is the one to tell.
+            throw error
+        }
+        try await graph.reopen(try reopenItems(below: node, isReadOnly: true))
+    }
+
+    /// What makes a node, and the files that hold its image, read-only or writable, and leaves all else.
+    private func reopenItems(below node: BlockNode, isReadOnly: Bool) throws(BlockError) -> [ReopenItem] {
+        var items: [ReopenItem] = []
+        var next: BlockNode? = node
+        while let node = next, let source = node.sourceOptions as? BlockdevOptions {
+            var options = node.options
+            options.isReadOnly = isReadOnly
+            items.append(
+                ReopenItem(
+                    node: node, options: options,
+                    driverOptions: try configuration(of: source.driver, options).forReopening, sourceOptions: source,
+                    newChildren: []))
+            next = node.children.first { $0.role.contains(.primary) }?.node
+        }
+        return items
+    }
+}

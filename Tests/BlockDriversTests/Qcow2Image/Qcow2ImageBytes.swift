@@ -50,7 +50,7 @@ struct Qcow2ImageBytes {
 
     func word(_ offset: Int) -> UInt64 {
         guard offset >= 0, offset + 8 <= bytes.count else { return 0 }
-        return bytes[offset..<offset + 8].reduce(0) { $0 << 8 | UInt64($1) }
+        return bytes.withUnsafeBytes { UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) }
     }
 
     func half(_ offset: Int) -> UInt32 { UInt32(truncatingIfNeeded: word(offset) >> 32) }
@@ -89,11 +89,12 @@ struct Qcow2ImageBytes {
     }
 
     func refcount(_ cluster: Int) -> UInt64 {
-        guard let place = refcountPlace(cluster), place.byte + max(1, refcountBits / 8) <= bytes.count else { return 0 }
+        guard let place = refcountPlace(cluster), place.byte + 8 <= bytes.count else { return 0 }
         if refcountBits < 8 {
             return UInt64(bytes[place.byte] >> UInt8(place.shift)) & ((1 << UInt64(refcountBits)) - 1)
         }
-        return bytes[place.byte..<place.byte + refcountBits / 8].reduce(0) { $0 << 8 | UInt64($1) }
+        // What lies behind the refcount is shifted out.
+        return word(place.byte) >> UInt64(64 - refcountBits)
     }
 
     mutating func setRefcount(_ value: UInt64, ofCluster cluster: Int) {
@@ -122,7 +123,9 @@ struct Qcow2ImageBytes {
     }
 
     /// The host bytes of compressed data.
-    func compressedExtent(_ entry: UInt64) -> Range<Int> {
+    func compressedExtent(_ entry: UInt64) -> Range<Int> { Self.compressedExtent(entry, clusterBits: clusterBits) }
+
+    static func compressedExtent(_ entry: UInt64, clusterBits: Int) -> Range<Int> {
         let x = UInt64(70 - clusterBits)
         let offset = entry & ((1 << x) - 1)
         let sectors = (entry & ((1 << 62) - 1)) >> x
@@ -142,50 +145,53 @@ struct Qcow2Findings: CustomStringConvertible {
     /// Counts all references to clusters and compares. `ignoresRefcounts`: for an image with the dirty bit.
     init(_ image: Qcow2ImageBytes, ignoresRefcounts: Bool = false) {
         let size = image.clusterSize
-        var references: [Int: UInt64] = [:]
+        let limit = 1 << 20
+        var references = [UInt64](repeating: 0, count: image.bytes.count / size + 2)
+        func count(_ cluster: Int) {
+            guard cluster < limit else { return errors.append("a reference to cluster \(cluster)") }
+            if cluster >= references.count { references += Array(repeating: 0, count: cluster + 1 - references.count) }
+            references[cluster] += 1
+        }
         var copied: [(cluster: Int, isCopied: Bool, what: String)] = []
         func refer(_ range: Range<Int>, _ what: String) {
             if range.lowerBound % size != 0 { errors.append("\(what) at \(range.lowerBound) is not aligned") }
             guard !range.isEmpty else { return }
             for cluster in range.lowerBound / size...(range.upperBound - 1) / size {
-                references[cluster, default: 0] += 1
+                count(cluster)
             }
         }
         refer(0..<size, "header")
         refer(image.refcountTableStart..<image.refcountTableStart + 8 * image.refcountTableCount, "refcount table")
         for index in 0..<image.refcountTableCount {
             let block = Int(image.word(image.refcountTableStart + 8 * index))
-            if block != 0 { refer(block..<block + size, "refcount block \(index)") }
+            if block != 0 { refer(block..<block + size, "refcount block") }
         }
         refer(image.l1Start..<image.l1Start + 8 * image.l1Count, "L1 table")
         for index in 0..<image.l1Count {
             let l1 = image.word(image.l1Start + 8 * index)
             let table = Int(l1 & 0x00FF_FFFF_FFFF_FE00)
             guard table != 0 else { continue }
-            refer(table..<table + size, "L2 table \(index)")
-            copied.append((table / size, l1 >> 63 == 1, "L2 table \(index)"))
+            refer(table..<table + size, "L2 table")
+            copied.append((table / size, l1 >> 63 == 1, "L2 table"))
             for place in 0..<image.entriesInTable {
                 let entry = image.word(table + place * image.entrySize)
                 if entry >> 62 & 1 == 1 {
                     let extent = image.compressedExtent(entry)
-                    for cluster in extent.lowerBound / size...(extent.upperBound - 1) / size {
-                        references[cluster, default: 0] += 1
-                    }
+                    for cluster in extent.lowerBound / size...(extent.upperBound - 1) / size { count(cluster) }
                 } else if entry & 0x00FF_FFFF_FFFF_FE00 != 0 {
                     let offset = Int(entry & 0x00FF_FFFF_FFFF_FE00)
-                    refer(offset..<offset + size, "guest cluster \(index * image.entriesInTable + place)")
-                    copied.append((offset / size, entry >> 63 == 1, "guest cluster \(index):\(place)"))
+                    refer(offset..<offset + size, "guest cluster")
+                    copied.append((offset / size, entry >> 63 == 1, "guest cluster"))
                 }
             }
         }
         guard !ignoresRefcounts else { return }
-        let last = max(references.keys.max() ?? 0, (image.bytes.count + size - 1) / size)
-        for cluster in 0...last {
-            let (count, wanted) = (image.refcount(cluster), references[cluster] ?? 0)
+        for (cluster, wanted) in references.enumerated() {
+            let count = image.refcount(cluster)
             if count < wanted { errors.append("cluster \(cluster): refcount \(count), \(wanted) references") }
             if count > wanted { leaks.append(cluster) }
         }
-        for (cluster, isCopied, what) in copied where isCopied && references[cluster] != 1 {
+        for (cluster, isCopied, what) in copied where isCopied && cluster < limit && references[cluster] != 1 {
             errors.append("\(what): the cluster \(cluster) is not its own")
         }
     }

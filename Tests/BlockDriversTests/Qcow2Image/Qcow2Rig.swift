@@ -5,14 +5,13 @@ import IOLoop
 import Qcow2Format
 
 /// The tables of an image over a disk in memory.
-@GraphActor
-struct Qcow2Rig {
+struct Qcow2Rig: Sendable {
     let image: Qcow2Image
     let file: BlockNode
     let node: BlockNode
 
     /// Opens an image over a disk, which gets a node.
-    init(
+    @GraphActor init(
         _ disk: any BlockDriver, in fixture: GraphFixture, _ configuration: Qcow2Configuration = Qcow2Configuration(),
         isReadOnly: Bool = false, discards: Bool = false
     ) async throws {

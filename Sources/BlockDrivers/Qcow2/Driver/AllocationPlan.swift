@@ -90,8 +90,8 @@ struct AllocationPlanner {
     /// The subclusters of an entry that must be brought along when its cluster is replaced.
     private func kept(_ entry: L2Entry, _ place: AllocationPlan.Place) -> UInt32 {
         guard case .new = place else { return 0 }
-        if entry.isCompressed { return .max }
-        return geometry.hasSubclusters ? entry.allocationBits : 0
+        guard geometry.hasSubclusters else { return entry.isCompressed ? 1 : 0 }
+        return entry.isCompressed ? .max : entry.allocationBits
     }
 
     private func head(of data: ByteRange, _ entry: L2Entry, _ place: AllocationPlan.Place) -> ByteRange {

@@ -43,6 +43,7 @@ extension Qcow2Driver {
             cluster.range.aligned(outwardTo: image.geometry.clusterSize), exclusive: true)
         defer { changes.end(token) }
         let former = try await run(cluster.range)
+        // An entry that names a host cluster has one place for all its subclusters.
         guard former.kind == .unallocated || former.kind == .zero, former.hostOffset == nil else { throw .EIO }
         try await store(output[..<count], at: cluster.range.lowerBound)
     }

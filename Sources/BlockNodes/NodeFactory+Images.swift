@@ -105,6 +105,7 @@ extension NodeFactory {
     private func protocolCompleted(_ tree: JSONObject) async throws(BlockError) -> JSONObject {
         guard case .string(let name)? = tree["filename"] else { throw BlockError("Must specify either driver or file") }
         var tree = tree
+        tree["filename"] = nil
         for (member, value) in try ImageName.protocolOptions(name).members { tree[member] = value }
         guard tree["driver"] == nil, case .string(let path)? = tree["filename"] else { return tree }
         let kind = try? await FileDescriptor.statx(path).kind

@@ -28,7 +28,7 @@ extension NodeFactory {
         if let backing, options.backing == nil {
             driver.automaticBackingFile = NodeDescription(backing).filename
         } else {
-            driver.automaticBackingFile = header.backingFileName
+            driver.automaticBackingFile = if case .null? = options.backing { nil } else { header.backingFileName }
         }
         return driver
     }
@@ -46,6 +46,9 @@ extension NodeFactory {
         if let reference { return try await child(reference, inheriting: options.inherited(byChild: "data-file")) }
         guard let name = header.dataFileName, !name.isEmpty else {
             throw BlockError("'data-file' is required for this image")
+        }
+        guard opensDataFiles else {
+            return try await openImage(named: "null-co://", format: "null-co", options: options, isRoot: false)
         }
         // QEMU does not look for it at the image's directory, but at its own.
         return try await openProtocol(named: name, inheriting: options)

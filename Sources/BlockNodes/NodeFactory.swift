@@ -12,6 +12,8 @@ public struct NodeFactory {
     let throttleGroup: @GraphActor (String) -> ThrottleGroup?
     /// Whether backing images that no option names are opened, as the images' headers say.
     public var opensBackingImages = true
+    /// Whether data files that no option names are opened; otherwise there are zeroes in their place, for looking at headers.
+    public var opensDataFiles = true
     /// The images above the one that is being opened, where headers name them.
     var chain: Set<ImageIdentity> = []
 

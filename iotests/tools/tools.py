@@ -26,7 +26,7 @@ MASKS = [
     (re.compile(r"ops; .*$", re.M), "ops; T"),
     (re.compile(r"^(\d+,1),\d+:\d\d:\d\d\.\d\d,.*$", re.M), r"\1,T"),
     (re.compile(r"Run completed in \d+\.\d+ seconds\."), "Run completed in T seconds."),
-    (re.compile(r"^disk size: .*$", re.M), "disk size: S"),
+    (re.compile(r"^( *)disk size: .*$", re.M), r"\1disk size: S"),
     (re.compile(r'"actual-size": \d+'), '"actual-size": S'),
     (re.compile(r"#block\d+"), "#block"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b"), "DATE"),

@@ -104,9 +104,9 @@ struct BitmapCommand: ImageCommand {
     }
 
     func run(in session: ImageSession) async throws(ToolFailure) -> Int32 {
-        let node = try await session.open(source, .writing).node
+        let node = try await session.open(source, .writing, .top).node
         let mergeNode: BlockNode? =
-            if let mergeSource { try await session.open(mergeSource).node } else { nil }
+            if let mergeSource { try await session.open(mergeSource, .reading, .top).node } else { nil }
         for action in actions {
             do throws(BlockError) {
                 try await perform(action, on: node, mergingFrom: mergeNode ?? node)

@@ -122,7 +122,7 @@ struct CreateCommand: ImageCommand {
     ) async throws(ToolFailure) {
         let isFormatMissing = creation.backingFormat == nil
         let needsLength = creation.value(of: "size") == nil
-        if isUnsafe, !needsLength || isFormatMissing {
+        if isUnsafe {
             if isFormatMissing { throw ToolFailure("Backing file specified without backing format") }
             return
         }

@@ -55,7 +55,7 @@ struct InfoCommand: ImageCommand {
         var images: [ImageReport] = []
         var next: ImageSource? = source
         while let current = next {
-            let image = try await session.open(current)
+            let image = try await session.open(current, .reading, .header)
             let report = await ImageReport(image.node, showsLimits: showsLimits)
             images.append(report)
             await session.close(image)

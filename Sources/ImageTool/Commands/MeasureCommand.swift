@@ -1,5 +1,6 @@
 import BlockDrivers
 import BlockGraph
+import CLinuxShims
 import IOLoop
 import JSON
 
@@ -102,6 +103,7 @@ struct MeasureCommand: ImageCommand {
             return try ImageCreation(format: targetFormat, list: list)
         } catch {
             printError(error.message ?? "")
+            if let hint = error.hint { cairn_print_error(hint) }
             throw ToolFailure("Invalid options for file format '\(targetFormat)'")
         }
     }

@@ -27,7 +27,7 @@ struct CreationOptions: Hashable, Sendable {
             guard text == "on" || text == "off" else { throw ToolFailure("Parameter '\(name)' expects 'on' or 'off'") }
             values[name] = text
         case .size: values[name] = String(try OptionSize.parse(text, name: name))
-        case .number: values[name] = String(try Self.number(text, name: name))
+        case .number: values[name] = String(Int64(bitPattern: try Self.number(text, name: name)))
         }
     }
 
@@ -38,6 +38,8 @@ struct CreationOptions: Hashable, Sendable {
     subscript(name: String) -> String? { values[name] }
     /// The number of bytes of an option, nil where it has none.
     func size(_ name: String) -> UInt64? { values[name].flatMap { UInt64($0) } }
+    /// The number of an option, nil where it has none.
+    func number(_ name: String) -> Int64? { values[name].flatMap { Int64($0) } }
     /// Whether an option is on; nil where nothing is said.
     func flag(_ name: String) -> Bool? { values[name].map { $0 == "on" } }
 

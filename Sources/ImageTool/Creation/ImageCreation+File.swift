@@ -1,3 +1,4 @@
+import BlockDrivers
 import BlockGraph
 import BlockNodes
 import IOLoop
@@ -24,7 +25,7 @@ extension ImageCreation {
         }
     }
 
-    /// Runs the body with the node of a file that is made where it is not there. The body empties it.
+    /// Runs the body with the node of a file that is made where it is not there. It is empty then, unless it must exist.
     ///
     /// - Parameter mustExist: whether a file that is not there is an error.
     func withNewFile(
@@ -34,12 +35,10 @@ extension ImageCreation {
         let path = name.hasPrefix("file:") ? String(name.dropFirst(5)) : name
         let isNew = (try? await FileDescriptor.statx(path)) == nil
         if !mustExist {
-            do {
-                let file = try await FileDescriptor.open(path, [.readWrite, .create], mode: 0o644)
-                file.closeNow()
-            } catch {
-                throw BlockError("Could not create '\(path)'", causedBy: error)
-            }
+            var creation = FileCreationOptions(filename: path, size: 0)
+            creation.isNoCopyOnWrite = options.flag("nocow") ?? false
+            creation.extentSizeHint = Int64(clamping: options.size("extent_size_hint") ?? 1 << 20)
+            try await FileCreator.create(creation)
         }
         do throws(BlockError) {
             let node = try await session.factory.openImage(
@@ -64,7 +63,6 @@ extension ImageCreation {
         let backend = try node.graph.attach(
             "the new image", to: node, permissions: PermissionPair(used: [.write, .resize]))
         defer { node.graph.release(backend) }
-        try await node.resize(to: 0, exact: true)
         try await node.resize(to: length, exact: true, preallocation: try filePreallocation())
         guard length > 0 else { return }
         let buffer = BufferPool.shared.take(count: 512)

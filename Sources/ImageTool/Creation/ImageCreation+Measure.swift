@@ -1,3 +1,4 @@
+import BlockDrivers
 import BlockGraph
 import IOLoop
 
@@ -16,10 +17,31 @@ extension ImageCreation {
     ///
     /// Errors: options do not go together; the node's status cannot be had.
     func measure(convertingFrom node: BlockNode?, in session: ImageSession) async throws(BlockError) -> ImageMeasure {
-        guard format == "raw" || format == "file" || format == "host_device" else {
-            throw BlockError("Block driver '\(format)' does not support size measurement")
+        switch format {
+        case "qcow2":
+            try checkForMeasuring()
+            let qcow2 = try qcow2Options()
+            let measure =
+                if let node {
+                    try await Qcow2Measure.measure(qcow2, convertingFrom: node)
+                } else {
+                    try Qcow2Measure(qcow2)
+                }
+            return ImageMeasure(
+                required: measure.required, fullyAllocated: measure.fullyAllocated, bitmaps: measure.bitmaps)
+        default:
+            let length = (node?.length ?? size).alignedUp(to: 512)
+            return ImageMeasure(required: length, fullyAllocated: length)
         }
-        let length = node?.length ?? (size + 511) / 512 * 512
-        return ImageMeasure(required: length, fullyAllocated: length)
+    }
+
+    /// Errors: values that the measurement refuses in words of its own.
+    private func checkForMeasuring() throws(BlockError) {
+        if let text = options["preallocation"], Preallocation(rawValue: text) == nil {
+            throw BlockError("invalid parameter value: \(text)")
+        }
+        if let text = options["compat"], !["0.10", "1.1", "v2", "v3"].contains(text) {
+            throw BlockError("Invalid compatibility level: '\(text)'")
+        }
     }
 }

@@ -18,7 +18,6 @@ extension ImageCreation {
             guard let dataFile else { return try await Qcow2Creator.create(qcow2, file: file) }
             let isKept = options.flag("keep_data_file") == true
             try await withNewFile(at: dataFile, mustExist: isKept, in: session) { (data) async throws(BlockError) in
-                if !isKept { try await empty(data) }
                 try await Qcow2Creator.create(qcow2, file: file, dataFile: data)
             }
         }
@@ -45,7 +44,7 @@ extension ImageCreation {
         qcow2.backingFile = options["backing_file"]
         qcow2.backingFormat = options["backing_fmt"]
         qcow2.clusterSize = Int64(clamping: options.size("cluster_size") ?? 65536)
-        qcow2.refcountBits = Int64(clamping: options.size("refcount_bits") ?? 16)
+        qcow2.refcountBits = options.number("refcount_bits") ?? 16
         qcow2.lazyRefcounts = options.flag("lazy_refcounts") ?? false
         qcow2.extendedL2 = options.flag("extended_l2") ?? false
         qcow2.dataFileRaw = options.flag("data_file_raw") ?? false
@@ -68,13 +67,5 @@ extension ImageCreation {
                 "'keep_data_file=on' requires 'preallocation=metadata' or 'data_file_raw=on', "
                     + "or the file contents will not be visible")
         }
-    }
-
-    /// Takes away what a file holds.
-    private func empty(_ node: BlockNode) async throws(BlockError) {
-        let backend = try node.graph.attach(
-            "the new data file", to: node, permissions: PermissionPair(used: [.write, .resize]))
-        defer { node.graph.release(backend) }
-        try await node.resize(to: 0, exact: true)
     }
 }

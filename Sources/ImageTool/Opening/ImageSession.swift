@@ -25,8 +25,11 @@ final class ImageSession {
     ///
     /// - Parameters:
     ///   - access: what is done with the image.
+    ///   - chain: which other images are opened with it.
     /// Failure: "Could not open 'NAME': ...", in qemu-img's words.
-    func open(_ source: ImageSource, _ access: ImageAccess = .reading) async throws(ToolFailure) -> OpenImage {
+    func open(
+        _ source: ImageSource, _ access: ImageAccess = .reading, _ chain: ImageChain = .whole
+    ) async throws(ToolFailure) -> OpenImage {
         var options = NodeOptions()
         options.isReadOnly = !access.isWritable
         options.forceShare = source.forceShare
@@ -37,7 +40,7 @@ final class ImageSession {
             if options.forceShare, !options.isReadOnly {
                 throw BlockError("force-share=on can only be used with read-only images")
             }
-            let node = try await openNode(source, options)
+            let node = try await openNode(source, options, chain)
             do throws(BlockError) {
                 let backend = try graph.attach(
                     "image '\(source.name)'", to: node,
@@ -55,7 +58,12 @@ final class ImageSession {
     }
 
     /// Opens the topmost node of an image.
-    private func openNode(_ source: ImageSource, _ options: NodeOptions) async throws(BlockError) -> BlockNode {
+    private func openNode(
+        _ source: ImageSource, _ options: NodeOptions, _ chain: ImageChain
+    ) async throws(BlockError) -> BlockNode {
+        var factory = factory
+        factory.opensBackingImages = chain == .whole
+        factory.opensDataFiles = chain != .header
         guard source.isOptions else {
             return try await factory.openImage(
                 named: source.name, format: source.format, options: options, isRoot: false)
@@ -114,6 +122,16 @@ struct OpenImage {
     var node: BlockNode { backend.node }
     /// The length of what the image shows, in bytes.
     var length: Int64 { node.length }
+}
+
+/// Which images are opened with the one that is named.
+enum ImageChain: Hashable, Sendable {
+    /// The backing chain, and data files.
+    case whole
+    /// The data file only.
+    case top
+    /// None: only the image's own file is looked at.
+    case header
 }
 
 /// What a command does with an image.

@@ -40,11 +40,11 @@ struct ImageReport {
     /// The members of the report as JSON.
     var members: JSONObject {
         var members = JSONObject()
-        members["children"] = .array(
-            children.map { .object(["name": .string($0.name), "info": .object($0.report.members)]) })
         for (name, value) in info.encodeMembers().members where name != "limits" || showsLimits {
             members[name] = value
         }
+        members["children"] = .array(
+            children.map { .object(["name": .string($0.name), "info": .object($0.report.members)]) })
         return members
     }
 
@@ -65,8 +65,7 @@ struct ImageReport {
         if info.encrypted == true { lines.append("encrypted: yes") }
         if let size = info.clusterSize { lines.append("cluster_size: \(size)") }
         if info.dirtyFlag == true { lines.append("cleanly shut down: no") }
-        lines += backingLines + snapshotLines + specificLines
-        if showsLimits { lines += limitLines }
+        lines += backingLines + snapshotLines + (showsLimits ? limitLines : []) + specificLines
         for (name, report) in children {
             let childPath = "\(path ?? "")/\(name)"
             lines.append("Child node '\(childPath)':")

@@ -15,8 +15,10 @@ extension NodeDescription {
             info.fullBackingFilename = try? ImageName.resolve(name, relativeTo: NodeDescription(file).filename)
             info.backingFilenameFormat = header.backingFormat
         }
-        info.formatSpecific = ImageInfoSpecific(
-            type: .qcow2(ImageInfoSpecificQCow2Wrapper(data: ImageInfoSpecificQCow2(header))))
+        var specific = ImageInfoSpecificQCow2(header)
+        let bitmaps = driver.bitmaps.entries
+        if !bitmaps.isEmpty { specific.bitmaps = bitmaps.map(Qcow2BitmapInfo.init) }
+        info.formatSpecific = ImageInfoSpecific(type: .qcow2(ImageInfoSpecificQCow2Wrapper(data: specific)))
     }
 }
 
@@ -33,5 +35,15 @@ extension ImageInfoSpecificQCow2 {
         guard header.hasDataFile else { return }
         dataFile = header.dataFileName
         dataFileRaw = header.autoclearFeatures.contains(.rawDataFile)
+    }
+}
+
+extension Qcow2BitmapInfo {
+    /// What the image says of a bitmap.
+    init(_ entry: BitmapDirectoryEntry) {
+        var flags: [Qcow2BitmapInfoFlags] = []
+        if entry.flags.contains(.inUse) { flags.append(.inUse) }
+        if entry.flags.contains(.auto) { flags.append(.auto) }
+        self.init(name: entry.nameText, granularity: UInt32(clamping: entry.granularity ?? 0), flags: flags)
     }
 }

@@ -54,7 +54,14 @@ extension BlockGraph {
         var undo: [@GraphActor () -> Void] = []
         var actions: [ReopenAction] = []
         var formerChildren: [BlockNode] = []
+        // Those that must be made writable: in the end, or again.
+        let writable = items.map(\.node).filter(\.isReadOnly)
+        var stored: [BlockNode] = []
         do {
+            for item in items where item.options.isReadOnly && !item.node.isReadOnly {
+                stored.append(item.node)
+                try await item.node.driver.becomeReadOnly()
+            }
             for item in items {
                 try await item.node.driver.settle(before: item.options, of: item.node)
                 if item.options.isReadOnly { try await flushForGood(item.node) }
@@ -88,6 +95,7 @@ extension BlockGraph {
             for action in actions.reversed() { action.abort() }
             for step in undo.reversed() { step() }
             relaxPermissions(below: items.map(\.node) + formerChildren)
+            for node in stored { await node.driver.becomeWritable() }
             throw error
         }
         for action in actions { action.commit() }
@@ -95,6 +103,7 @@ extension BlockGraph {
         // Other limits below are other limits above.
         for node in nodesAbove(items.map(\.node)) { node.didStart() }
         for action in actions { await action.finish() }
+        for node in writable where !node.isReadOnly { await node.driver.becomeWritable() }
         return formerChildren
     }
 

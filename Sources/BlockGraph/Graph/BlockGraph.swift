@@ -1,3 +1,4 @@
+import Glibc
 import IOLoop
 
 /// The nodes of a daemon, and the changes of their graph.
@@ -17,9 +18,28 @@ public final class BlockGraph {
     private var creations = 0
     private nonisolated let eventSink: @Sendable (BlockEvent) -> Void
 
+    private nonisolated let complaintSink: @Sendable (String) -> Void
+
     /// An empty graph that reports its events to `eventSink`, from any thread and in the middle of I/O: it must be quick.
-    public nonisolated init(eventSink: @escaping @Sendable (BlockEvent) -> Void = { _ in }) {
+    ///
+    /// - Parameter complaintSink: gets lines of text for the person who runs the program; by default on standard error.
+    public nonisolated init(
+        eventSink: @escaping @Sendable (BlockEvent) -> Void = { _ in },
+        complaintSink: @escaping @Sendable (String) -> Void = BlockGraph.writeToStandardError
+    ) {
         self.eventSink = eventSink
+        self.complaintSink = complaintSink
+    }
+
+    /// Tells the person who runs the program of something that no caller will hear of.
+    public nonisolated func complain(_ text: String) { complaintSink(text) }
+
+    /// Writes a line to standard error, behind the name of the program.
+    public nonisolated static func writeToStandardError(_ text: String) {
+        let program = CommandLine.arguments.first.map { String($0.split(separator: "/").last ?? "") } ?? "cairn"
+        let line = Array("\(program): \(text)\n".utf8)
+        // There is nobody to tell of an error.
+        _ = line.withUnsafeBytes { Glibc.write(2, $0.baseAddress, $0.count) }
     }
 
     /// Passes an event on.

@@ -67,6 +67,12 @@ public protocol BlockDriver: AnyObject, Sendable {
     @GraphActor func settle(before options: NodeOptions, of node: BlockNode) async throws(BlockError)
     /// Checks new options and makes what they need. The children's edges have been replaced on trial already.
     @GraphActor func prepareReopen(_ request: ReopenRequest) async throws(BlockError) -> ReopenAction
+    /// The node is about to be read-only: the driver stores what it keeps until the end. Before any option changes, in the
+    /// drained section of a reopening.
+    @GraphActor func becomeReadOnly() async throws(BlockError)
+    /// The node has become writable, or stays so after `becomeReadOnly` in a reopening that was given up. A driver that cannot
+    /// prepare its image for writing refuses requests from then on.
+    @GraphActor func becomeWritable() async
     /// Queued requests are let through, and background work comes to an end. Called for every node below a drained parent.
     @GraphActor func drainBegin()
     /// Returns when no background work of the driver is under way.
@@ -165,6 +171,8 @@ extension BlockDriver {
     @GraphActor public func prepareReopen(_ request: ReopenRequest) async throws(BlockError) -> ReopenAction {
         ReopenAction()
     }
+    @GraphActor public func becomeReadOnly() async throws(BlockError) {}
+    @GraphActor public func becomeWritable() async {}
     @GraphActor public func drainBegin() {}
     @GraphActor public func drainFinished() async {}
     @GraphActor public func drainEnd() {}

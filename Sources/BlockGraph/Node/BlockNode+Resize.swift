@@ -7,7 +7,7 @@ extension BlockNode {
     /// Changes the length in bytes, in a drained section; dirty bitmaps follow. What a longer node gains reads as zeroes.
     ///
     /// - Parameter exact: whether a longer result than asked for is an error.
-    /// Errors: the node is read-only; the length is beyond `maximumLength`; the driver cannot do it.
+    /// Errors: the node is read-only; a stored bitmap is inconsistent; the length is beyond `maximumLength`; the driver cannot do it.
     @GraphActor
     public func resize(
         to length: Int64, exact: Bool, preallocation: Preallocation = .off
@@ -15,6 +15,10 @@ extension BlockNode {
         guard !isReadOnly else { throw BlockError("Image is read-only", kind: .generic, errno: .EACCES) }
         guard length <= Self.maximumLength else {
             throw BlockError("offset(\(length)) exceeds maximum(\(Self.maximumLength))", kind: .generic, errno: .EFBIG)
+        }
+        // A bitmap that the image has but cannot be used could not follow.
+        for bitmap in bitmaps.all.reversed() where bitmap.isPersistent && bitmap.isInconsistent {
+            throw BlockError(BitmapError.inconsistent(bitmap.name ?? ""))
         }
         try await driver.resize(to: length, exact: exact, preallocation: preallocation)
         statistics.noteChange()

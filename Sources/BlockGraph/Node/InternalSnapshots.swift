@@ -51,6 +51,10 @@ public protocol InternalSnapshotStore: AnyObject, Sendable {
     /// Errors: there is no such id; the node has dirty bitmaps, which would no longer tell the truth; those of the file.
     @GraphActor func apply(id: String) async throws(BlockError)
 
+    /// Shows the disk of a snapshot instead of the current one until the node is closed, which must be open read-only. The
+    /// length stays that of the image. Errors: there is no such id; its tables cannot be read.
+    @GraphActor func show(id: String) async throws(BlockError)
+
     /// Removes a snapshot; durable on return. Errors: there is no such id; those of the file.
     @GraphActor func delete(id: String) async throws(BlockError)
 }

@@ -28,7 +28,16 @@ public final class Qcow2Driver: BlockDriver {
     /// The header as it was read before the image was open.
     private let formerHeader: Qcow2Header
     /// Set when the driver starts, and in drained sections, when no I/O reads it.
-    nonisolated(unsafe) var openImage: Qcow2Image?
+    nonisolated(unsafe) var openImage: Qcow2Image? {
+        didSet {
+            guard let openImage else { return }
+            openSnapshots?.move(to: openImage)
+            openBitmaps?.move(to: openImage)
+        }
+    }
+    /// Set when the driver starts.
+    nonisolated(unsafe) var openSnapshots: Qcow2Snapshots?
+    nonisolated(unsafe) var openBitmaps: Qcow2Bitmaps?
     private nonisolated(unsafe) var openCompressor = Compressor(.zlib)
     /// Written before any I/O and in drained sections, when no I/O reads them.
     nonisolated(unsafe) var currentBacking: BlockChild?
@@ -109,6 +118,7 @@ public final class Qcow2Driver: BlockDriver {
         let header = formerHeader
         let image = try await Qcow2Image.open(configuration, header: header, in: node, file: file, dataFile: dataFile)
         install(image)
+        try await loadPersistence()
     }
 
     /// Takes an image that was opened. Before any I/O or in a drained section.
@@ -119,6 +129,10 @@ public final class Qcow2Driver: BlockDriver {
         openImage = image
     }
 
-    /// Writes everything back. Nobody hears of an error: data were flushed before, and at most clusters leak.
-    @GraphActor public func close() async { try? await openImage?.makeClean() }
+    /// Stores the bitmaps, and writes everything back. Nobody hears of an error of that: data were flushed before, and at
+    /// most clusters leak.
+    @GraphActor public func close() async {
+        await openBitmaps?.storeForGood()
+        try? await openImage?.makeClean()
+    }
 }

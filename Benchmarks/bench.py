@@ -30,7 +30,27 @@ ROWS = [
     ("1 MiB sequential write, depth 4", "raw", "write", "1m", 4, 1),
     ("4 KiB random write under copy-before-write, depth 1", "cbw", "randwrite", "4k", 1, 1),
     ("4 KiB random write under copy-before-write, depth 32", "cbw", "randwrite", "4k", 32, 1),
+    ("qcow2: 4 KiB random read, depth 1", "qcow2", "randread", "4k", 1, 1),
+    ("qcow2: 4 KiB random read, depth 32", "qcow2", "randread", "4k", 32, 1),
+    ("qcow2: 4 KiB random write, depth 1", "qcow2", "randwrite", "4k", 1, 1),
+    ("qcow2: 4 KiB random write, depth 32", "qcow2", "randwrite", "4k", 32, 1),
+    ("qcow2: 1 MiB sequential read, depth 4", "qcow2", "read", "1m", 4, 1),
+    ("qcow2: 1 MiB sequential write, depth 4", "qcow2", "write", "1m", 4, 1),
+    ("qcow2, new: 4 KiB random write, depth 1", "new", "randwrite", "4k", 1, 1),
+    ("qcow2, new: 4 KiB random write, depth 32", "new", "randwrite", "4k", 32, 1),
+    ("qcow2, new: 4 KiB sequential write, depth 1", "new", "write", "4k", 1, 1),
+    ("qcow2, new: 4 KiB sequential write, depth 32", "new", "write", "4k", 32, 1),
+    ("qcow2, new: 64 KiB random write, depth 1", "new", "randwrite", "64k", 1, 1),
+    ("qcow2, new: 64 KiB random write, depth 32", "new", "randwrite", "64k", 32, 1),
+    ("qcow2, new: 64 KiB sequential write, depth 1", "new", "write", "64k", 1, 1),
+    ("qcow2, new: 64 KiB sequential write, depth 32", "new", "write", "64k", 32, 1),
+    ("qcow2, new: 1 MiB sequential write, depth 4", "new", "write", "1m", 4, 1),
+    ("qcow2 over a backing file: 4 KiB random write, depth 1", "overlay", "randwrite", "4k", 1, 1),
+    ("qcow2 over a backing file: 4 KiB random write, depth 32", "overlay", "randwrite", "4k", 32, 1),
 ]
+
+# Of images that fill up, so much is written, by block size; not for a time.
+AMOUNTS = {"4k": "128m", "64k": "1g", "1m": "2g"}
 
 
 def find_reference():
@@ -47,12 +67,19 @@ class Daemon:
     def __init__(self, program, directory, setup, size):
         self.directory = directory
         disk = os.path.join(directory, "disk.img")
-        with open(disk, "wb") as file:
-            block = os.urandom(1 << 20)
-            for _ in range(size >> 20):
-                file.write(block)
+        if setup != "new":
+            with open(disk, "wb") as file:
+                block = os.urandom(1 << 20)
+                for _ in range(size >> 20):
+                    file.write(block)
+        self.amount = None
+        if setup in ("qcow2", "new", "overlay"):
+            disk = self.make_image(directory, disk, setup, size)
         arguments = [program, "--blockdev", f"file,node-name=file,filename={disk}"]
         node = "file"
+        if setup in ("qcow2", "new", "overlay"):
+            arguments += ["--blockdev", "qcow2,node-name=image,file=file"]
+            node = "image"
         if setup == "cbw":
             scratch = os.path.join(directory, "scratch.img")
             with open(scratch, "wb") as file:
@@ -78,12 +105,28 @@ class Daemon:
             except OSError:
                 time.sleep(0.05)
 
+    def make_image(self, directory, raw, setup, size):
+        """A qcow2 image: all of it allocated, nothing, or nothing above a file. The path."""
+        image = os.path.join(directory, "image.qcow2")
+        tool = os.path.join(os.path.dirname(find_reference()), "qemu-img")
+        if setup == "qcow2":
+            command = [tool, "convert", "-f", "raw", "-O", "qcow2", raw, image]
+        elif setup == "new":
+            command = [tool, "create", "-q", "-f", "qcow2", image, "16G"]
+            self.amount = AMOUNTS
+        else:
+            command = [tool, "create", "-q", "-f", "qcow2", "-b", raw, "-F", "raw", image]
+            self.amount = {"4k": "8m"}
+        subprocess.run(command, check=True)
+        return image
+
     def load(self, rw, block_size, depth, connections, seconds):
         """Requests per second."""
         result = subprocess.run(
             ["fio", "--name=bench", "--ioengine=nbd", f"--uri=nbd+unix:///disk?socket={self.nbd}", f"--rw={rw}",
              f"--bs={block_size}", f"--iodepth={depth}", f"--numjobs={connections}", "--group_reporting",
-             "--time_based", f"--runtime={seconds}", "--randrepeat=1", "--output-format=json"],
+             "--randrepeat=1", "--output-format=json",
+             *([f"--io_size={self.amount[block_size]}"] if self.amount else ["--time_based", f"--runtime={seconds}"])],
             capture_output=True, text=True, check=True, timeout=seconds + 60, cwd=self.directory)
         job = json.loads(result.stdout[result.stdout.index("{"):])["jobs"][0]
         side = job["read"] if "read" in rw else job["write"]

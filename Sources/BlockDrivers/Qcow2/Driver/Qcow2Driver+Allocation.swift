@@ -86,6 +86,10 @@ extension Qcow2Driver {
     ) async throws(Errno) {
         let inFile = host - plan.clusters.lowerBound
         var (head, tail) = (plan.head, plan.tail)
+        if dataFile != nil {
+            // The file ends with the disk.
+            tail = tail.lowerBound..<max(tail.lowerBound, min(tail.upperBound, length))
+        }
         let headIsZero = head.isEmpty ? true : try await isKnownZero(head)
         let tailIsZero = tail.isEmpty ? true : try await isKnownZero(tail)
         if isPristine, !head.isEmpty || !tail.isEmpty {

@@ -1,6 +1,12 @@
 import BlockGraph
 import IOLoop
 import Qcow2Format
+import Synchronization
+
+/// Whether many allocated clusters are holes in the file, as after preallocation of metadata.
+enum Sparseness: UInt8, AtomicRepresentable {
+    case unknown, sparse, dense
+}
 
 extension Qcow2Driver {
     /// What the tables say; the longest run that they can tell of.
@@ -19,7 +25,36 @@ extension Qcow2Driver {
             guard run.continues(with: next) else { break }
             run.length += next.length
         }
-        return status(of: run, length: min(run.length, limit - range.lowerBound), isBeyondBacking)
+        var status = status(of: run, length: min(run.length, limit - range.lowerBound), isBeyondBacking)
+        if run.kind == .data, precision == .zeroes { status.asksFile = try await isSparse() }
+        return status
+    }
+
+    /// Whether there are so many more clusters in use than the file takes up that many must be holes. Found out once.
+    private func isSparse() async throws(Errno) -> Bool {
+        switch sparseness.load(ordering: .relaxed) {
+        case .sparse: return true
+        case .dense: return false
+        case .unknown: break
+        }
+        let isSparse = try await hasHoles()
+        sparseness.store(isSparse ? .sparse : .dense, ordering: .relaxed)
+        return isSparse
+    }
+
+    private func hasHoles() async throws(Errno) -> Bool {
+        guard dataFile == nil, let allocation = initialAllocation else { return false }
+        let size = image.geometry.clusterSize
+        let real = (allocation + size - 1) / size
+        let limit = max(real * 10 / 9, real + 2)
+        let end = file.node.length
+        guard (end + size - 1) / size > limit else { return false }
+        var used: Int64 = 0
+        for offset in stride(from: 0, to: end, by: Int64.Stride(size)) {
+            if try await image.refcount(ofClusterAt: offset) > 0 { used += 1 }
+            if used > limit { return true }
+        }
+        return false
     }
 
     private func status(of run: GuestRun, length: Int64, _ isBeyondBacking: Bool) -> BlockStatus {
@@ -27,7 +62,6 @@ extension Qcow2Driver {
         switch run.kind {
         case .data:
             status.isData = true
-            status.asksFile = mayHoldZeroes
         case .zero: status.isZero = true
         case .unallocated: status.isZero = isBeyondBacking
         case .compressed:

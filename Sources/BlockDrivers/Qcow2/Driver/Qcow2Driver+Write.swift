@@ -12,10 +12,11 @@ private struct WritePart: Sendable {
 
 extension Qcow2Driver {
     /// Writes in place where the guest's clusters belong to the active tables alone, else to new clusters. Durable after a
-    /// flush.
+    /// flush. EIO: the range passes the end of the disk.
     public func write(_ range: ByteRange, from buffer: IOBuffer, flags: WriteFlags) async throws(Errno) {
         if flags.contains(.compressed) { return try await writeCompressed(range, from: buffer) }
         let image = image
+        guard range.upperBound <= image.virtualSize else { throw .EIO }
         let epoch = image.beginRequest()
         defer { image.endRequest(epoch) }
         try await writeMapped(range, from: buffer)

@@ -22,6 +22,8 @@ public final class Qcow2Driver: BlockDriver {
     let changes = RangeTracker()
     /// Behind this offset of the data file nobody has tried to write since the image was opened.
     let touchedEnd = Atomic<Int64>(0)
+    /// Whether it is worth asking the file which clusters are holes.
+    let sparseness = Atomic<Sparseness>(.unknown)
 
     /// The options. Written before any I/O and in drained sections.
     nonisolated(unsafe) var configuration: Qcow2Configuration
@@ -41,7 +43,8 @@ public final class Qcow2Driver: BlockDriver {
     private nonisolated(unsafe) var openCompressor = Compressor(.zlib)
     /// Written before any I/O and in drained sections, when no I/O reads them.
     nonisolated(unsafe) var currentBacking: BlockChild?
-    private nonisolated(unsafe) var sparseHint = false
+    /// What the file took up when the image was opened, in bytes; nil where unknown.
+    private(set) nonisolated(unsafe) var initialAllocation: Int64?
     private nonisolated(unsafe) var currentLimits = BlockLimits()
 
     private init(
@@ -95,9 +98,6 @@ public final class Qcow2Driver: BlockDriver {
     /// The name of the backing file that the image was opened with by itself; nil where options said otherwise.
     @GraphActor public var automaticBackingFile: String?
 
-    /// Whether allocated clusters are so much more than what the file takes up that many of them must be holes.
-    var mayHoldZeroes: Bool { sparseHint }
-
     public var driverName: String { "qcow2" }
     public var length: Int64 { openImage?.virtualSize ?? 0 }
     public var backingChild: BlockChild? { currentBacking }
@@ -117,6 +117,7 @@ public final class Qcow2Driver: BlockDriver {
     @GraphActor public func start(in node: BlockNode) async throws(BlockError) {
         let header = formerHeader
         let image = try await Qcow2Image.open(configuration, header: header, in: node, file: file, dataFile: dataFile)
+        initialAllocation = await file.node.driver.allocatedSize()
         install(image)
         try await loadPersistence()
     }

@@ -140,7 +140,7 @@ let package = Package(
         tests(
             "StorageDaemon",
             [
-                "BlockGraph", "IOLoop", "JSON", "NBDProtocol", "QAPI", "QMPClient", "QMPProtocol", "QMPSchema",
+                "BlockDrivers", "BlockGraph", "IOLoop", "JSON", "NBDProtocol", "QAPI", "QMPClient", "QMPProtocol", "QMPSchema",
                 "cairn-storage-daemon",
             ]),
         tests("ImageTool", ["IOLoop"]),

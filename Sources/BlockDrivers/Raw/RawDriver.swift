@@ -69,7 +69,13 @@ public final class RawDriver: BlockDriver {
 
     public func blockStatus(_ range: ByteRange, precision: BlockStatusPrecision) async throws(Errno) -> BlockStatus {
         let node = file.node
-        var status = try await node.blockStatus(try inFile(range), precision: precision)
+        let place = try inFile(range)
+        var status = try await node.blockStatus(place, precision: precision)
+        if status.length > 0, !status.isAllocated {
+            // The data of an overlay's backing images are data here. This layer has them not, though.
+            status = try await node.blockStatusAbove(base: nil, place, precision: precision).status
+            status.isAllocated = false
+        }
         // The file ends before the disk does.
         if status.length == 0 { return BlockStatus(length: range.length, isZero: true, isAllocated: true) }
         if status.hostOffset != nil, status.file == nil { status.file = node }

@@ -45,9 +45,10 @@ extension BlockNode {
     }
 
     /// The status of a run as seen through the chain of filters and backing files above `base` (nil: the whole chain), and
-    /// the number of the layer that has it, from 1 for the topmost, not counting filters; 0 where no layer has.
+    /// the number of the layer that has it, from 1 for the topmost, filters that had to be passed included; 0 where no layer
+    /// has.
     ///
-    /// What no layer has allocated reads as zeroes.
+    /// What no layer has is not said to be zero here: that is for the driver at the end of the chain to know.
     public func blockStatusAbove(
         base: BlockNode?, _ range: ByteRange, precision: BlockStatusPrecision = .zeroes
     ) async throws(Errno) -> (status: BlockStatus, depth: Int) {
@@ -58,14 +59,12 @@ extension BlockNode {
         var layer = self
         var depth = 1
         while !status.isAllocated {
-            let isFilter = layer.driver.filteredChild != nil
             guard let next = (layer.driver.filteredChild ?? layer.driver.backingChild)?.node, next !== base else {
-                status.isZero = status.isZero || (base == nil && !layer.driver.isProtocol)
                 status.isEndOfFile = isEnd && status.length == wholeLength
                 return (status, 0)
             }
             layer = next
-            if !isFilter { depth += 1 }
+            depth += 1
             let rest = range.lowerBound..<range.lowerBound + status.length
             var below = try await layer.blockStatus(rest, precision: precision)
             if below.length == 0 {

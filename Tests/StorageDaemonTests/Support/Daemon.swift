@@ -36,6 +36,25 @@ struct Daemon: Sendable {
         }
     }
 
+    /// Starts a daemon, calls `body`, and kills the daemon in the midst of whatever it is doing; the directory of its files.
+    static func runAndKill(_ body: @escaping @Sendable (Daemon) async throws -> Void) async throws -> TemporaryDirectory
+    {
+        try await onLoop {
+            let directory = TemporaryDirectory()
+            let process = try start([], in: directory)
+            do {
+                let qmp = try await QMPClient.connect(to: .unix(path: directory.file("qmp")))
+                try await body(Daemon(directory: directory, process: process, qmp: qmp))
+                await process.killAndWait()
+                await qmp.close()
+            } catch {
+                await process.killAndWait()
+                throw error
+            }
+            return directory
+        }
+    }
+
     /// The monitor's socket listens before the program starts: clients need not wait for it.
     private static func start(_ arguments: [String], in directory: TemporaryDirectory) throws -> DaemonProcess {
         let monitor = try Socket.listen(.unix(path: directory.file("qmp")))

@@ -132,7 +132,7 @@ let package = Package(
             ["BlockGraph", "BlockTestSupport", "Compression", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"]),
         tests(
             "BlockNodes",
-            ["BlockDrivers", "BlockGraph", "BlockTestSupport", "IOLoop", "JSON", "QAPI", "QMPSchema"]),
+            ["BlockDrivers", "BlockGraph", "BlockTestSupport", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"]),
         tests("IOCommands", ["BlockDrivers", "BlockGraph", "IOLoop"], resources: [.copy("Fixtures")]),
         tests("BlockExports", ["BlockGraph", "BlockDrivers", "IOLoop", "NBDProtocol"]),
         tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol", logging]),

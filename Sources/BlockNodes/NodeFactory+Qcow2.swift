@@ -28,8 +28,9 @@ extension NodeFactory {
         if let backing, options.backing == nil {
             driver.automaticBackingFile = NodeDescription(backing).filename
         } else {
-            driver.automaticBackingFile = if case .null? = options.backing { nil } else { header.backingFileName }
+            driver.automaticBackingFile = header.backingFileName
         }
+        driver.leavesBackingClosed = options.backing == nil && !opensBackingImages
         return driver
     }
 

@@ -66,7 +66,6 @@ class Qcow2Tests(DaemonTestCase):
             "blockdev-reopen", {"options": [{"driver": "raw", "node-name": "guest", "file": "cbw"}]})
         await self.client.execute("blockdev-add", {"driver": "snapshot-access", "node-name": "snap", "file": "cbw"})
         address = self.path("nbd.sock")
-        await self.client.execute("nbd-server-start", {"addr": {"type": "unix", "data": {"path": address}}})
         await self.client.execute("block-export-add", {"type": "nbd", "id": "snap", "node-name": "snap"})
         await self.qemu_io("guest", "write -P 3 0 3M")
         subprocess.run(["nbdcopy", f"nbd+unix:///snap?socket={address}", self.path("backup.img")], check=True)

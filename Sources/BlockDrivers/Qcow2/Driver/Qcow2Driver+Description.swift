@@ -7,7 +7,7 @@ extension Qcow2Driver: DescribedByOptions {
     /// Whether another backing image is in use than the one that the header names, or, as options say, none.
     @GraphActor private var hasOtherBacking: Bool {
         guard let backing else {
-            return automaticBackingFile == nil && !(image.header.backingFileName ?? "").isEmpty
+            return !leavesBackingClosed && !(image.header.backingFileName ?? "").isEmpty
         }
         return backing.node.driver.filename(of: backing.node) != automaticBackingFile ?? ""
     }

@@ -95,8 +95,10 @@ public final class Qcow2Driver: BlockDriver {
     /// The backing file, where there is one. Changes in drained sections only.
     public var backing: BlockChild? { currentBacking }
 
-    /// The name of the backing file that the image was opened with by itself; nil where options said otherwise.
+    /// The name of the backing image that the header stands for: what the header says, or what that led to when it was opened.
     @GraphActor public var automaticBackingFile: String?
+    /// Whether the backing image that the header names is not open since nobody wanted it, rather than since options say so.
+    @GraphActor public var leavesBackingClosed = false
 
     public var driverName: String { "qcow2" }
     public var length: Int64 { openImage?.virtualSize ?? 0 }

@@ -110,6 +110,17 @@ let package = Package(
             ]),
         executable("cairn-img", ["ImageTool"]),
 
+        // Scenarios with golden files, and their runner.
+        .target(
+            name: "IOTests", dependencies: ["CLinuxShims", "IOLoop", "JSON", "QAPI", "QMPClient", "QMPProtocol"],
+            path: "iotests/Framework", swiftSettings: settings),
+        .target(
+            name: "IOTestScenarios", dependencies: ["IOTests", "JSON"], path: "iotests/Scenarios",
+            swiftSettings: settings),
+        .executableTarget(
+            name: "cairn-iotests", dependencies: ["IOLoop", "IOTests", "IOTestScenarios", argumentParser],
+            path: "iotests/cairn-iotests", swiftSettings: settings),
+
         // Tests.
         .target(
             name: "StorageTestSupport", dependencies: ["IOLoop", "NBDProtocol"], path: "Tests/StorageTestSupport",
@@ -143,6 +154,7 @@ let package = Package(
                 "BlockDrivers", "BlockGraph", "IOLoop", "JSON", "NBDProtocol", "QAPI", "QMPClient", "QMPProtocol", "QMPSchema",
                 "cairn-storage-daemon",
             ]),
+        tests("IOTests", ["JSON"]),
         tests("ImageTool", ["IOLoop"]),
     ]
 )

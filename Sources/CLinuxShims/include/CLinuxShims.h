@@ -2,6 +2,7 @@
 #ifndef CLINUXSHIMS_H
 #define CLINUXSHIMS_H
 
+#include <spawn.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,5 +62,8 @@ void cairn_buffer_output_by_line(void);
 int cairn_daemonize(void);
 /// Tells the parent that all is well, and lets go of the terminal and the working directory.
 void cairn_daemon_ready(int channel);
+
+/// Has a program that is spawned with the actions begin in a directory: posix_spawn_file_actions_addchdir_np(3).
+int cairn_spawn_in_directory(posix_spawn_file_actions_t *actions, const char *path);
 
 #endif

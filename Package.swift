@@ -140,7 +140,8 @@ let package = Package(
         tests("BlockGraph", ["BlockTestSupport", "IOLoop"]),
         tests(
             "BlockDrivers",
-            ["BlockGraph", "BlockTestSupport", "Compression", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"]),
+            ["BlockGraph", "BlockTestSupport", "Compression", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"],
+            resources: [.copy("Fixtures")]),
         tests(
             "BlockNodes",
             ["BlockDrivers", "BlockGraph", "BlockTestSupport", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"]),

@@ -57,8 +57,8 @@ public struct BitmapDirectoryEntry: Sendable, Hashable {
 
     /// Reads a whole directory.
     ///
-    /// - Throws: ``Qcow2FormatError`` if an entry is cut off or the number of entries is not `count`
-    ///   (`Broken bitmap directory`), or if an entry breaks ``isValid(_:virtualSize:)``.
+    /// - Throws: ``Qcow2FormatError`` if an entry is cut off, if the number of entries is not `count`, or if an entry
+    ///   breaks ``isValid(_:virtualSize:)``.
     public static func directory(
         _ bytes: UnsafeRawBufferPointer, count: Int, geometry: Qcow2Geometry, virtualSize: Int64
     ) throws(Qcow2FormatError) -> [BitmapDirectoryEntry] {
@@ -67,16 +67,22 @@ public struct BitmapDirectoryEntry: Sendable, Hashable {
         var offset = 0
         while offset < bytes.count {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
-            guard result.count < count, let entry = BitmapDirectoryEntry(parsing: rest) else {
+            if result.count == count {
+                throw Qcow2FormatError("More bitmaps found than specified in header extension")
+            }
+            guard let entry = BitmapDirectoryEntry(parsing: rest) else {
                 throw Qcow2FormatError("Broken bitmap directory")
             }
+            if !entry.extraData.isEmpty { throw Qcow2FormatError("Bitmap extra data is not supported") }
             if !entry.isValid(geometry, virtualSize: virtualSize) {
                 throw Qcow2FormatError("Bitmap '\(entry.nameText)' doesn't satisfy the constraints")
             }
             offset += entry.byteCount
             result.append(entry)
         }
-        if result.count != count { throw Qcow2FormatError("Broken bitmap directory") }
+        if result.count < count {
+            throw Qcow2FormatError("Less bitmaps found than specified in header extension")
+        }
         return result
     }
 

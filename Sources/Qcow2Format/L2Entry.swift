@@ -93,13 +93,13 @@ public struct L2Entry: Sendable, Hashable {
         rawValue & Qcow2.offsetMask != 0 || (geometry.hasDataFile && isCopied)
     }
 
-    /// Whether bits are set that the specification reserves. QEMU ignores them outside of its checks.
+    /// Whether bits are set that the specification reserves. QEMU ignores them outside of its checks, and always bit 0.
     @inlinable public func hasReservedBits(_ geometry: Qcow2Geometry) -> Bool {
         if isCompressed {
             return geometry.compressedOffsetMask & ~Qcow2.lowOffsetMask & rawValue != 0
                 || (geometry.hasSubclusters && subclusters != 0)
         }
-        let known = Qcow2.offsetMask | Qcow2.copiedFlag | (geometry.hasSubclusters ? 0 : Qcow2.zeroFlag)
+        let known = Qcow2.offsetMask | Qcow2.copiedFlag | Qcow2.zeroFlag
         return rawValue & ~known != 0
     }
 

@@ -15,8 +15,12 @@ extension Qcow2Header {
     /// Reads the header, its extensions, and the backing file name.
     ///
     /// - Parameter bytes: the first cluster of the file. What is missing at its end counts as zeroes, as in QEMU.
+    /// - Parameter allowingBrokenSnapshots: whether place and size of the snapshot table are taken as they are, for a
+    ///   repair of the image. The offset may then be anything, even negative.
     /// - Throws: ``Qcow2FormatError`` if the image cannot be opened, in QEMU's words and order of checks.
-    public init(parsing bytes: UnsafeRawBufferPointer) throws(Qcow2FormatError) {
+    public init(
+        parsing bytes: UnsafeRawBufferPointer, allowingBrokenSnapshots: Bool = false
+    ) throws(Qcow2FormatError) {
         let clusterBits = try Self.checkedClusterBits(bytes)
         self.init(version: Int(bytes.zeroExtended(at: 4, as: UInt32.self)), clusterBits: clusterBits, virtualSize: 0)
         let length = try Self.headerLength(bytes, version: version, clusterSize: clusterSize)
@@ -36,7 +40,7 @@ extension Qcow2Header {
         try parseCompressionType(length > 104 ? bytes.zeroExtended(at: 104, as: UInt8.self) : 0)
         try checkFeatures(bytes, extensionsAt: length, end: extensionsEnd)
         try parseWidths(bytes)
-        try parseTables(bytes)
+        try parseTables(bytes, allowingBrokenSnapshots: allowingBrokenSnapshots)
         extensions = try Self.extensions(bytes, at: length, end: extensionsEnd)
         try checkExtensions()
         if backingOffset != 0 {

@@ -1,6 +1,8 @@
 extension Qcow2Header {
     /// Refcount table, snapshot table, L1 table, and the virtual size.
-    mutating func parseTables(_ bytes: UnsafeRawBufferPointer) throws(Qcow2FormatError) {
+    mutating func parseTables(
+        _ bytes: UnsafeRawBufferPointer, allowingBrokenSnapshots: Bool
+    ) throws(Qcow2FormatError) {
         let clusters = bytes.zeroExtended(at: 56, as: UInt32.self)
         if clusters == 0 { throw Qcow2FormatError("Image does not contain a reference count table") }
         let refcounts = bytes.zeroExtended(at: 48, as: UInt64.self)
@@ -11,9 +13,12 @@ extension Qcow2Header {
 
         let snapshots = bytes.zeroExtended(at: 60, as: UInt32.self)
         let snapshotsAt = bytes.zeroExtended(at: 64, as: UInt64.self)
-        snapshotsOffset = try checkedTable(
-            "Snapshot table", offset: snapshotsAt, entries: UInt64(snapshots), entrySize: 40,
-            limit: UInt64(Qcow2.maximumSnapshots) * 40)
+        snapshotsOffset =
+            allowingBrokenSnapshots
+            ? Int64(bitPattern: snapshotsAt)
+            : try checkedTable(
+                "Snapshot table", offset: snapshotsAt, entries: UInt64(snapshots), entrySize: 40,
+                limit: UInt64(Qcow2.maximumSnapshots) * 40)
         snapshotCount = Int(snapshots)
 
         let l1 = bytes.zeroExtended(at: 36, as: UInt32.self)

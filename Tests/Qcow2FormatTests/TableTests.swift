@@ -61,8 +61,12 @@ import Testing
             }
         }
         #expect(try parse([first, second], count: 2) == [first, second])
-        #expect(throws: Qcow2FormatError("Broken bitmap directory")) { try parse([first], count: 2) }
-        #expect(throws: Qcow2FormatError("Broken bitmap directory")) { try parse([first, second], count: 1) }
+        #expect(throws: Qcow2FormatError("Less bitmaps found than specified in header extension")) {
+            try parse([first], count: 2)
+        }
+        #expect(throws: Qcow2FormatError("More bitmaps found than specified in header extension")) {
+            try parse([first, second], count: 1)
+        }
         #expect(throws: Qcow2FormatError("Requested bitmap directory size is zero")) { try parse([], count: 0) }
         second.granularityBits = 8
         #expect(throws: Qcow2FormatError("Bitmap 'second bitmap' doesn't satisfy the constraints")) {

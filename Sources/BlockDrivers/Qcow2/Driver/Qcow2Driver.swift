@@ -117,11 +117,28 @@ public final class Qcow2Driver: BlockDriver {
 
     /// Reads the image. Errors, in QEMU's words: it is not one, or one that cannot be opened; the file's.
     @GraphActor public func start(in node: BlockNode) async throws(BlockError) {
-        let header = formerHeader
+        var header = formerHeader
+        if header.incompatibleFeatures.contains(.dirty), !node.isReadOnly {
+            try Qcow2Image.checkWritable(header)
+            header = try await repaired()
+        }
         let image = try await Qcow2Image.open(configuration, header: header, in: node, file: file, dataFile: dataFile)
         initialAllocation = await file.node.driver.allocatedSize()
         install(image)
         try await loadPersistence()
+    }
+
+    /// Repairs an image whose refcounts may be wrong, and returns its new header. Errors: it could not be repaired.
+    @GraphActor private func repaired() async throws(BlockError) -> Qcow2Header {
+        do throws(BlockError) {
+            let result = try await Qcow2Checker.check(file.node, repair: .all)
+            guard result.corruptions == 0, result.checkErrors == 0 else {
+                throw BlockError("Check failed", causedBy: .EIO)
+            }
+        } catch {
+            throw BlockError("Could not repair dirty image", causedBy: error.errno ?? .EIO)
+        }
+        return try await Qcow2Image.readHeader(of: file.node)
     }
 
     /// Takes an image that was opened. Before any I/O or in a drained section.

@@ -43,7 +43,11 @@ extension Qcow2Image {
     }
 
     /// Reads and checks the header of an image. Errors: it cannot be read; the image cannot be opened, in QEMU's words.
-    public static func readHeader(of file: BlockNode) async throws(BlockError) -> Qcow2Header {
+    ///
+    /// - Parameter allowingBrokenSnapshots: whether place and size of the snapshot table are left to the caller to check.
+    public static func readHeader(
+        of file: BlockNode, allowingBrokenSnapshots: Bool = false
+    ) async throws(BlockError) -> Qcow2Header {
         let buffer = BufferPool.shared.take(count: 1 << 21)
         defer { BufferPool.shared.give(buffer) }
         var size = 512
@@ -57,7 +61,9 @@ extension Qcow2Image {
             throw BlockError("Could not read qcow2 header", causedBy: error)
         }
         do {
-            return try Qcow2Header(parsing: UnsafeRawBufferPointer(buffer[0..<size].bytes))
+            return try Qcow2Header(
+                parsing: UnsafeRawBufferPointer(buffer[0..<size].bytes),
+                allowingBrokenSnapshots: allowingBrokenSnapshots)
         } catch {
             throw BlockError(error)
         }

@@ -104,4 +104,43 @@ import Testing
             }
         }
     }
+
+    @Test func `another file under a node is another image`() async throws {
+        try await NodeFixture.run { fixture in
+            _ = try fixture.makeFile("one.img", Array("one!".utf8), length: 1 << 20)
+            _ = try fixture.makeFile("two.img", Array("two!".utf8), length: 1 << 20)
+            for name in ["one", "two"] {
+                _ = try await fixture.makeImage("\(name).q", backing: "\(name).img", format: "raw")
+            }
+            for name in ["one", "two"] {
+                let options = BlockdevOptionsFile(filename: fixture.directory.file("\(name).q"))
+                _ = try await fixture.factory.open(
+                    BlockdevOptions(driver: .file(options), nodeName: name), isRoot: true)
+                let raw = BlockdevOptionsRaw(
+                    file: .definition(
+                        BlockdevOptions(
+                            driver: .file(BlockdevOptionsFile(filename: fixture.directory.file("\(name).img"))))))
+                _ = try await fixture.factory.open(
+                    BlockdevOptions(driver: .raw(raw), nodeName: "\(name)-base", readOnly: true), isRoot: true)
+            }
+            func options(_ name: String) -> BlockdevOptions {
+                BlockdevOptions(
+                    driver: .qcow2(
+                        BlockdevOptionsQcow2(file: .reference(name), backing: .reference("\(name)-base"))),
+                    nodeName: "disk")
+            }
+            let node = try await fixture.factory.open(options("one"), isRoot: true)
+            #expect(try await node.bytes(0..<4) == Array("one!".utf8))
+            try await withBytes(Array("ONE?".utf8)) { (buffer) throws(Errno) in
+                try await node.write(0..<4, from: buffer)
+            }
+            try await fixture.factory.reopen([options("two")])
+            #expect(try await node.bytes(0..<4) == Array("two!".utf8))
+            try await withBytes(Array("TWO?".utf8)) { (buffer) throws(Errno) in
+                try await node.write(0..<4, from: buffer)
+            }
+            try await fixture.factory.reopen([options("one")])
+            #expect(try await node.bytes(0..<5) == Array("ONE?".utf8) + [0])
+        }
+    }
 }

@@ -53,7 +53,7 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
     ) throws(BlockError) -> CopyBeforeWriteDriver {
         let sourceEdge = node.graph.attach(source, to: node, as: "file", role: [.filtered, .primary])
         let targetEdge = node.graph.attach(target, to: node, as: "target", role: .data)
-        let clusterSize = try clusterSize(configuration)
+        let clusterSize = try clusterSize(configuration, target: target)
         if let bitmap = configuration.bitmap, bitmap.length != source.length {
             let mismatch = BitmapError.differentSizes(destination: source.length, source: bitmap.length)
             throw BlockError(
@@ -68,12 +68,15 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
             configuration: configuration, source: sourceEdge, target: targetEdge, state: state, sleep: sleep)
     }
 
-    private static func clusterSize(_ configuration: CopyBeforeWriteConfiguration) throws(BlockError) -> Int64 {
+    /// The size of what is copied at once: not less than what the target allocates at once.
+    private static func clusterSize(
+        _ configuration: CopyBeforeWriteConfiguration, target: BlockNode
+    ) throws(BlockError) -> Int64 {
         let minimum = configuration.minimumClusterSize
         guard minimum >= 0, minimum & (minimum - 1) == 0 || minimum == 0 else {
             throw BlockError("Cannot create block-copy-state: min-cluster-size needs to be a power of 2")
         }
-        return max(minimum, defaultClusterSize)
+        return max(minimum, defaultClusterSize, target.imageClusterSize ?? 0)
     }
 
     public var driverName: String { "copy-before-write" }

@@ -37,6 +37,8 @@ public final class Qcow2Driver: BlockDriver {
             openBitmaps?.move(to: openImage)
         }
     }
+    /// The node that the image was read from.
+    @GraphActor private(set) var openedFile: BlockNode?
     /// Set when the driver starts.
     nonisolated(unsafe) var openSnapshots: Qcow2Snapshots?
     nonisolated(unsafe) var openBitmaps: Qcow2Bitmaps?
@@ -143,6 +145,7 @@ public final class Qcow2Driver: BlockDriver {
 
     /// Takes an image that was opened. Before any I/O or in a drained section.
     @GraphActor func install(_ image: Qcow2Image) {
+        openedFile = file.node
         openCompressor = Compressor(image.header.compressionType == .zstd ? .zstd : .zlib)
         currentLimits.writeZeroesAlignment = image.geometry.subclusterSize
         currentLimits.discardAlignment = image.geometry.clusterSize

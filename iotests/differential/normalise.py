@@ -6,7 +6,7 @@ import re
 
 NODE_NAME = re.compile(r"#block\d+")
 WIDTH = 118
-TIME_MEMBERS = re.compile(r"(_time_ns|_duration_ns)$")
+TIME_MEMBERS = re.compile(r"(_time_ns|_duration_ns)$|^(date|vm-clock)-n?sec$")
 
 
 class Normaliser:

@@ -183,7 +183,7 @@ import Testing
             let name = String(repeating: "n", count: 1024)
             #expect(
                 await adding(rig, name)
-                    == "Can't make bitmap '\(name)' persistent in 'new': Bitmap name exceeds maximum (1023 characters)")
+                    == "Can't make bitmap '\(name)' persistent in 'new': Name length exceeds maximum (1023 characters)")
             #expect(await adding(rig, String(name.dropLast())) == nil)
             #expect(await adding(rig, String(name.dropLast())) == "Bitmap already exists: \(name.dropLast())")
             #expect(await adding(rig, "") == "Bitmap name cannot be empty")

@@ -82,7 +82,7 @@ public final class Qcow2Bitmaps: PersistentBitmapStore {
     @GraphActor public func checkStorable(name: String, granularity: Int64, in node: BlockNode) throws(BlockError) {
         guard image.header.version >= 3 else { throw BlockError("Cannot store dirty bitmaps in qcow2 v2 files") }
         guard name.utf8.count <= Qcow2.maximumBitmapNameLength else {
-            throw BlockError("Bitmap name exceeds maximum (\(Qcow2.maximumBitmapNameLength) characters)")
+            throw BlockError("Name length exceeds maximum (\(Qcow2.maximumBitmapNameLength) characters)")
         }
         try Self.checkSize(length: image.virtualSize, granularity: granularity)
         let names = Set(entries.map(\.nameText)).union(current.map(\.name)).union([name])

@@ -61,20 +61,20 @@ extension Qcow2Image {
         }
     }
 
-    /// Writes a structure to newly allocated clusters in a row, not durably: the bytes of the clusters. The rest of the
-    /// last cluster is zero. Errors: as `allocateClusters`; then nothing stays allocated.
+    /// Writes a structure to newly allocated clusters in a row, not durably: the bytes of the clusters. The last sector is
+    /// filled up with zeroes; what is behind it is not written. Errors: as `allocateClusters`; then nothing stays allocated.
     func writeNewStructure(
         count: Int, _ fill: (UnsafeMutableRawBufferPointer) -> Void
     ) async throws(Errno) -> ByteRange {
         let clusters = max(1, Int(layout.clusters(forBytes: Int64(count))))
         let range = try await allocateContiguously(clusters)
-        let buffer = BufferPool.shared.take(count: Int(range.length))
+        let buffer = BufferPool.shared.take(count: max(512, (count + 511) & ~511))
         defer { BufferPool.shared.give(buffer) }
         buffer.fill(0)
         fill(buffer.bytes)
         do throws(Errno) {
             try await checkOverlap(of: range)
-            try await file.node.write(range, from: buffer)
+            try await file.node.write(range.lowerBound..<range.lowerBound + Int64(buffer.count), from: buffer)
         } catch {
             abandon(range)
             throw error

@@ -42,9 +42,10 @@ public protocol InternalSnapshotStore: AnyObject, Sendable {
 
     /// Takes a snapshot of the disk as it is; durable on return. The id is made up.
     ///
+    /// - Parameter instructionCount: what the snapshot says of a recorded run; nil for nothing.
     /// Errors: ENOTSUP as in `list`; EFBIG where there are too many; EINVAL where a cluster cannot have so many references;
     /// those of the file. The image stays consistent.
-    @GraphActor func create(name: String) async throws(Errno) -> InternalSnapshot
+    @GraphActor func create(name: String, instructionCount: UInt64?) async throws(Errno) -> InternalSnapshot
 
     /// Makes the disk what it was in a snapshot, length included; durable on return.
     ///
@@ -57,6 +58,13 @@ public protocol InternalSnapshotStore: AnyObject, Sendable {
 
     /// Removes a snapshot; durable on return. Errors: there is no such id; those of the file.
     @GraphActor func delete(id: String) async throws(BlockError)
+}
+
+extension InternalSnapshotStore {
+    /// Takes a snapshot that says nothing of a recorded run.
+    @GraphActor public func create(name: String) async throws(Errno) -> InternalSnapshot {
+        try await create(name: name, instructionCount: nil)
+    }
 }
 
 extension BlockNode {

@@ -70,11 +70,7 @@ struct MeasureCommand: ImageCommand {
         if file != nil {
             let opened = try await session.open(source)
             image = opened
-            if snapshot != nil {
-                throw ToolFailure(
-                    "Failed to load snapshot: Block format '\(opened.node.driver.formatName)' used by device '' "
-                        + "does not support temporarily loading internal snapshots")
-            }
+            if let snapshot { try await opened.show(snapshot) }
         }
         var creation = try creation()
         if let size { creation.size = size }

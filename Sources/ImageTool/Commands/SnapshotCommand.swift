@@ -65,7 +65,8 @@ struct SnapshotCommand: ImageCommand {
             try await change(node, "Could not create snapshot '\(name)'", without: "\(Errno.ENOTSUP)") {
                 (store) async throws(BlockError) in
                 do throws(Errno) {
-                    _ = try await store.create(name: name)
+                    // No machine has run: it has executed nothing.
+                    _ = try await store.create(name: name, instructionCount: 0)
                 } catch {
                     throw BlockError("\(error)", errno: error)
                 }

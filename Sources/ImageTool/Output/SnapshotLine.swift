@@ -21,7 +21,7 @@ enum SnapshotLine {
         _ id: String, _ tag: String, _ size: String, _ date: String, _ clock: String, _ count: String
     ) -> String {
         let columns = [
-            left(id, 7), left(tag, 16), right(size, 8), right(date, 20), right(clock, 15), right(count, 10),
+            left(id, 7), left(tag, 16), right(size, 8), right(date, 19), right(clock, 15), right(count, 10),
         ]
         return columns.joined(separator: " ")
     }

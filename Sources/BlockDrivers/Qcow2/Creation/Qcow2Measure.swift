@@ -89,7 +89,7 @@ public struct Qcow2Measure: Hashable, Sendable {
     private static func bitmapSize(_ source: BlockNode, clusterSize: Int64) -> Int64 {
         var directory: Int64 = 0
         var clusters: Int64 = 0
-        for bitmap in source.bitmaps.all where bitmap.isPersistent && !bitmap.isInconsistent {
+        for bitmap in source.bitmaps.all where bitmap.isPersistent {
             let bits = source.length.quotientRoundedUp(by: bitmap.granularity)
             let data = bits.quotientRoundedUp(by: 8).quotientRoundedUp(by: clusterSize)
             clusters += data + (data * 8).quotientRoundedUp(by: clusterSize)

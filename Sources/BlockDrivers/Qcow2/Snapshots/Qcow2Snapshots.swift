@@ -79,14 +79,17 @@ public final class Qcow2Snapshots: InternalSnapshotStore {
 
     // MARK: Changes
 
-    @GraphActor public func create(name: String) async throws(Errno) -> InternalSnapshot {
+    @GraphActor public func create(
+        name: String, instructionCount: UInt64?
+    ) async throws(Errno) -> InternalSnapshot {
         try checkSupported()
         let former = entries
         guard former.count < Qcow2.maximumSnapshots else { throw .EFBIG }
         try await image.commit()
         let l1 = image.l1Entries
         let l1Range = try await image.writeNewTable(l1.map { $0 & ~Qcow2.copiedFlag })
-        let entry = newEntry(name, l1: l1Range, count: l1.count)
+        var entry = newEntry(name, l1: l1Range, count: l1.count)
+        entry.instructionCount = instructionCount
         let table: ByteRange
         do throws(Errno) {
             table = try await writeTable(former + [entry])

@@ -16,7 +16,11 @@ extension Qcow2Driver {
     func writeToNewClusters(_ range: ByteRange, from buffer: IOBuffer) async throws(Errno) -> Int64 {
         let image = image
         let planner = AllocationPlanner(geometry: image.geometry)
-        var plan = try await image.withEntries(at: range.lowerBound) { slice in planner.plan(range, slice) }
+        var (plan, hasTable) = try await image.withEntries(at: range.lowerBound) { slice in
+            (planner.plan(range, slice), slice != nil)
+        }
+        // Tables lie in front of the data that they describe, as in images of QEMU.
+        if !hasTable { try await image.changeEntries(at: range.lowerBound) { _ in } }
         let place: ByteRange
         switch plan.place {
         case .inPlace: return 0

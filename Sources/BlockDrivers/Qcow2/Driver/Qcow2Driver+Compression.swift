@@ -71,6 +71,8 @@ extension Qcow2Driver {
     private func store(_ data: IOBuffer, at guestOffset: Int64) async throws(Errno) {
         let image = image
         let geometry = image.geometry
+        // Tables lie in front of the data that they describe, as in images of QEMU.
+        try await image.changeEntries(at: guestOffset) { _ in }
         let host = try await image.allocateBytes(data.count)
         let place = host..<host + Int64(data.count)
         guard let entry = L2Entry(compressedAt: host, byteCount: place.length, geometry) else {

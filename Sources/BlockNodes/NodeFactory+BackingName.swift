@@ -39,8 +39,31 @@ extension NodeFactory {
         driver.automaticBackingFile = name
     }
 
+    /// Changes the name and format of the backing file in the header of an image that is open for writing, durably.
+    ///
+    /// - Parameters:
+    ///   - name: the new name, which is not checked; empty for none.
+    ///   - format: its format; nil for none that is said.
+    /// Errors: the format has no backing files; the name does not fit the header; the image cannot be written.
+    public func changeBackingFile(
+        of node: BlockNode, to name: String, format: String?
+    ) async throws(BlockError) {
+        guard let driver = node.driver as? Qcow2Driver else { throw BlockError("\(Errno.ENOTSUP)", errno: .ENOTSUP) }
+        do throws(Errno) {
+            try await driver.image.updateHeader { header in
+                header.backingFileName = name.isEmpty ? nil : name
+                header.backingFormat = name.isEmpty ? nil : format
+            }
+        } catch {
+            throw BlockError("\(error)", errno: error)
+        }
+        driver.automaticBackingFile = name.isEmpty ? nil : name
+    }
+
     /// Runs the body while the node can be written, though its options may say otherwise before and after.
-    func withWriteAccess(to node: BlockNode, _ body: () async throws(BlockError) -> Void) async throws(BlockError) {
+    public func withWriteAccess(to node: BlockNode, _ body: () async throws(BlockError) -> Void)
+        async throws(BlockError)
+    {
         guard node.isReadOnly else { return try await body() }
         try await graph.reopen(try reopenItems(below: node, isReadOnly: false))
         do {

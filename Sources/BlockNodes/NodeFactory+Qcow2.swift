@@ -72,7 +72,7 @@ extension NodeFactory {
                     format: header.backingFormat, inherited)
             }
         } catch {
-            throw BlockError("Could not open backing file: \(error.description)", errno: error.errno)
+            throw BlockError("Could not open backing file: \(error.description)", errno: error.errno, hint: error.hint)
         }
     }
 

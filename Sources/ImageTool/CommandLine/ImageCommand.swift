@@ -32,6 +32,7 @@ var imageCommands: [any ImageCommand.Type] {
         BenchCommand.self,
         BitmapCommand.self,
         CheckCommand.self,
+        CommitCommand.self,
         CompareCommand.self,
         ConvertCommand.self,
         CreateCommand.self,
@@ -39,6 +40,7 @@ var imageCommands: [any ImageCommand.Type] {
         InfoCommand.self,
         MapCommand.self,
         MeasureCommand.self,
+        RebaseCommand.self,
         ResizeCommand.self,
         SnapshotCommand.self,
     ]

@@ -12,6 +12,8 @@ struct ClusterRemoval {
         case zeroAndUnmap
         /// As before, but that what no layer has stays so.
         case discard
+        /// The layer has nothing there any more.
+        case empty
     }
 
     /// What is to be done.
@@ -26,7 +28,7 @@ struct ClusterRemoval {
 
     /// Whether anything changes in a slice. ENOTSUP: a part of a compressed cluster would have to.
     func changes(_ slice: L2Slice?, _ range: ByteRange) throws(Errno) -> Bool {
-        guard let slice else { return kind == .discard ? hasBacking : hasZeroFlag }
+        guard let slice else { return kind == .discard ? hasBacking : kind != .empty && hasZeroFlag }
         var isNeeded = false
         for (start, part) in clusters(of: range) {
             let old = slice[slice.index(of: start)]
@@ -64,6 +66,7 @@ struct ClusterRemoval {
 
     /// The entry of a cluster of which a part is removed.
     private func entry(after old: L2Entry, _ part: ByteRange, clusterStart: Int64) throws(Errno) -> L2Entry {
+        if kind == .empty { return L2Entry() }
         if part.length < geometry.clusterSize { return try entry(after: old, subclusters: part, clusterStart) }
         if kind == .discard, !hasBacking, isUnallocated(old) { return old }
         guard hasZeroFlag else { return L2Entry() }

@@ -42,7 +42,7 @@ extension Qcow2Driver {
     }
 
     /// Changes the entries of a range of whole subclusters, slice by slice, each after `check` has allowed it.
-    private func remove(
+    func remove(
         _ range: ByteRange, _ change: ClusterRemoval, check: (ByteRange) async throws(Errno) -> Void = { _ in }
     ) async throws(Errno) {
         var start = range.lowerBound

@@ -98,7 +98,10 @@ let package = Package(
         executable("cairn-storage-daemon", ["StorageDaemon"]),
         executable(
             "cairn-io",
-            ["BlockGraph", "BlockNodes", "CLinuxShims", "IOCommands", "IOLoop", "JSON", "QAPI", "QMPSchema"]),
+            [
+                "BlockGraph", "BlockNodes", "CLinuxShims", "IOCommands", "IOLoop", "ImageTool", "JSON", "QAPI",
+                "QMPSchema",
+            ]),
 
         // The image utility.
         library(

@@ -3,11 +3,15 @@ import BlockNodes
 import CLinuxShims
 import IOCommands
 import IOLoop
+import ImageTool
+import JSON
+import QAPI
 import QMPSchema
 
 /// Opens and reopens the images that commands name, with the same rules as the daemon.
 final class ImageOpener: Sendable {
-    private let graph = BlockGraph()
+    private let services = ImageServices()
+    @GraphActor private var graph: BlockGraph { services.graph }
 
     /// Opens the image of a request, with a user that reads it and, where the request is not read-only, writes to it.
     ///
@@ -19,8 +23,7 @@ final class ImageOpener: Sendable {
                 request.isReadOnly
                     ? "Can't use copy-on-read on read-only device" : "Copy-on-read is not supported")
         }
-        if request.writesToOverlay { throw BlockError("Temporary overlays are not supported") }
-        let node = try await openNode(request)
+        let node = try await openImage(request)
         var permissions = PermissionPair(used: .consistentRead)
         if !request.isReadOnly { permissions.used.formUnion([.write, .resize]) }
         do {
@@ -48,9 +51,25 @@ final class ImageOpener: Sendable {
             """)
     }
 
+    /// Opens the image of a request, under a temporary overlay where one is asked for.
+    @GraphActor
+    private func openImage(_ request: IOOpenRequest) async throws(BlockError) -> BlockNode {
+        guard request.writesToOverlay else { return try await openNode(request) }
+        var reading = request
+        reading.isReadOnly = true
+        reading.writesToOverlay = false
+        let image = try await openNode(reading)
+        do throws(BlockError) {
+            return try await services.openOverlay(of: image, options: NodeOptions(request))
+        } catch {
+            await graph.closeIfUnused(image)
+            throw error
+        }
+    }
+
     @GraphActor
     private func openNode(_ request: IOOpenRequest) async throws(BlockError) -> BlockNode {
-        let factory = NodeFactory(graph: graph)
+        let factory = services.factory
         let options = NodeOptions(request)
         if request.options.isEmpty, request.asynchronousIO == nil, let path = request.path {
             return try await factory.openImage(
@@ -83,17 +102,24 @@ final class ImageOpener: Sendable {
     @GraphActor
     func reopen(_ node: BlockNode, _ request: IOReopenRequest) async throws(BlockError) {
         guard let source = node.sourceOptions as? BlockdevOptions else { return }
-        var options = try source.changing(request.options.map { ($0.name, $0.value) })
+        var options = try source.changing(backing(of: node, source) + request.options.map { ($0.name, $0.value) })
         options.nodeName = node.name
         if let isReadOnly = request.isReadOnly { options.readOnly = isReadOnly }
         if let mode = request.cacheMode {
             options.cache = BlockdevCacheOptions(direct: mode.isDirect, noFlush: mode == .unsafe)
         }
         try await giveUpWriting(node, options)
-        try await NodeFactory(graph: graph).reopen([options])
+        try await services.factory.reopen([options])
         if let mode = request.cacheMode {
             for backend in graph.backends where backend.node === node { backend.isWriteThrough = mode.isWriteThrough }
         }
+    }
+
+    /// The option that keeps the backing image of a node, where it was opened because the image's header names it.
+    @GraphActor
+    private func backing(of node: BlockNode, _ source: BlockdevOptions) -> [(name: String, value: String)] {
+        guard let backing = node.driver.backingChild?.node, source.encodeMembers()["backing"] == nil else { return [] }
+        return [("backing", backing.name)]
     }
 
     /// Takes the permission to write from users of a node that is to be read-only, and gives it to those of others.
@@ -107,11 +133,10 @@ final class ImageOpener: Sendable {
         }
     }
 
-    /// Makes the object of an `--object` option. Error: there is no such kind.
+    /// Makes the object of an `--object` option. Error: there is no such kind, or its options are wrong.
     @GraphActor
     func makeObject(_ definition: String) throws(BlockError) {
-        let kind = definition.prefix { $0 != "," }
-        throw BlockError("Parameter 'qom-type' does not accept value '\(kind)'")
+        try services.makeObject(definition)
     }
 }
 

@@ -102,7 +102,7 @@ struct ImageReport {
         return ["Block limits:"] + Self.lines(of: limits, depth: 1)
     }
 
-    private static func lines(of object: JSONObject, depth: Int) -> [String] {
+    static func lines(of object: JSONObject, depth: Int) -> [String] {
         QDictOrder.positions(of: object.members.map(\.name)).flatMap { position -> [String] in
             let (name, value) = object.members[position]
             return lines(String(name.map { $0 == "-" ? " " : $0 }), value, depth: depth)

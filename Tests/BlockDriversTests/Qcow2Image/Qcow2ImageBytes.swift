@@ -17,7 +17,7 @@ struct Qcow2ImageBytes {
         var entrySize: Int { isExtended ? 16 : 8 }
         var entriesInTable: Int { clusterSize / entrySize }
         var l1Count: Int { (clusterCount + entriesInTable - 1) / entriesInTable }
-        var refcountsInBlock: Int { clusterSize * 8 >> refcountOrder }
+        var refcountsInBlock: Int { (clusterSize * 8) >> refcountOrder }
     }
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }

@@ -6,20 +6,24 @@ import StorageTestSupport
 /// A graph for one test, whose nodes are closed at its end.
 @GraphActor
 final class GraphFixture {
-    let graph = BlockGraph()
+    let graph: BlockGraph
 
-    /// Runs a test on the control plane with a graph of its own.
+    private init(_ report: @escaping @Sendable (BlockEvent) -> Void) { graph = BlockGraph(eventSink: report) }
+
+    /// Runs a test on the control plane with a graph of its own, whose events are reported.
     nonisolated static func run<Value: Sendable>(
+        reporting report: @escaping @Sendable (BlockEvent) -> Void = { _ in },
         _ body: @escaping @Sendable @GraphActor (GraphFixture) async throws -> Value
     ) async throws -> Value {
         startMainLoop()
-        return try await inside(body)
+        return try await inside(report, body)
     }
 
     private static func inside<Value: Sendable>(
+        _ report: @escaping @Sendable (BlockEvent) -> Void,
         _ body: @Sendable @GraphActor (GraphFixture) async throws -> Value
     ) async throws -> Value {
-        let fixture = GraphFixture()
+        let fixture = GraphFixture(report)
         let result: Result<Value, any Error>
         do {
             result = .success(try await body(fixture))

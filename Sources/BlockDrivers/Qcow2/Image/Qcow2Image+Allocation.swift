@@ -28,7 +28,12 @@ extension Qcow2Image {
         atMost count: Int, contiguousWith wanted: Int64? = nil
     ) async throws(Errno) -> ByteRange {
         await fire(.clusterAlloc)
-        return try await allocate(atMost: count, at: wanted, holdingStructureLock: false)
+        let range = try await allocate(atMost: count, at: wanted, holdingStructureLock: false)
+        guard range.lowerBound != 0 else {
+            throw await reportCorruption(
+                "Preventing invalid write on metadata (overlaps with qcow2_header)", range: range)
+        }
+        return range
     }
 
     /// Allocates room for compressed data, which shares clusters with other compressed data: the host offset.
@@ -42,7 +47,11 @@ extension Qcow2Image {
         while true {
             try checkUsable()
             let step = tables.withLock { $0.allocateBytes(Int64(count)) }
-            if let offset = try await resolve(step, holdingStructureLock: false)?.lowerBound { return offset }
+            guard let offset = try await resolve(step, holdingStructureLock: false)?.lowerBound else { continue }
+            guard offset >= layout.clusterSize else {
+                throw await reportCorruption("Preventing invalid allocation of compressed cluster at offset 0")
+            }
+            return offset
         }
     }
 

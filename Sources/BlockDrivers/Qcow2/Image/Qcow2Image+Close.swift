@@ -11,19 +11,16 @@ extension Qcow2Image {
         guard !node.isReadOnly, !isBroken.load(ordering: .relaxed) else { return }
         // Releases become changes of refcounts, which the next round writes. A commit releases nothing itself.
         repeat {
+            await freeClusters()
             await commitLock.lock()
             let result = await runCommit(includingRefcounts: true)
-            let ticket = tables.withLock { tables in
-                defer { tables.nextCommit = nil }
-                return tables.nextCommit
-            }
             commitLock.unlock()
-            ticket?.resolve(result)
             try result.get()
         } while hasUnwritten
-        if isLazy, header.incompatibleFeatures.contains(.dirty) {
+        if hasMarkedDirty.load(ordering: .relaxed) {
             try await setFeature(.dirty, false)
-            mustMarkDirty.store(true, ordering: .relaxed)
+            hasMarkedDirty.store(false, ordering: .relaxed)
+            mustMarkDirty.store(isLazy, ordering: .relaxed)
         }
     }
 

@@ -16,9 +16,12 @@ extension Qcow2Image {
             return (ticket, true)
         }
         if isFirst {
+            // Not under the commit lock: refcount blocks may have to be written to make room for others.
+            await freeClusters()
             await commitLock.lock()
             let result = await runCommit(includingRefcounts: !isLazy)
             commitLock.unlock()
+            await freeClusters()
             ticket.resolve(result)
         }
         try await ticket.wait()
@@ -44,7 +47,6 @@ extension Qcow2Image {
 
     /// One commit. The commit lock is held.
     func runCommit(includingRefcounts: Bool) async -> Result<Void, Errno> {
-        await freeClusters()
         // Before the copy: the tables in memory have not referred to these clusters any more since they were released.
         let released = quarantine.withLock { $0.takeReleased() }
         let batch = tables.withLock { tables -> CommitBatch in
@@ -58,7 +60,6 @@ extension Qcow2Image {
             return .failure(error)
         }
         quarantine.withLock { $0.finishCommit(released, failed: false) }
-        await freeClusters()
         return .success(())
     }
 

@@ -54,6 +54,7 @@ extension Qcow2Image {
     /// Sets the dirty bit before refcounts are written late for the first time.
     func markDirty() async throws(Errno) {
         try await setFeature(.dirty, true)
+        hasMarkedDirty.store(true, ordering: .relaxed)
         mustMarkDirty.store(false, ordering: .relaxed)
     }
 

@@ -39,6 +39,7 @@ extension Qcow2Image {
             layout: layout)
         let image = Qcow2Image(node: node, file: file, dataFile: dataFile, layout: layout, tables: tables)
         if forWriting { try await image.prepareForWriting() }
+        image.startCleaning(every: configuration.cacheCleanInterval ?? Qcow2Configuration.defaultCacheCleanInterval)
         return image
     }
 
@@ -85,10 +86,7 @@ extension Qcow2Image {
         } catch {
             throw BlockError("Could not update qcow2 header", causedBy: error)
         }
-        tables.withLock { tables in
-            let isMarked = tables.header.incompatibleFeatures.contains(.dirty)
-            mustMarkDirty.store(tables.isLazy && !isMarked, ordering: .relaxed)
-        }
+        mustMarkDirty.store(isLazy, ordering: .relaxed)
     }
 
     /// Reads a table of 8-byte entries.

@@ -24,7 +24,7 @@ extension Qcow2Image {
         quarantine.withLock { $0.release(clusters) }
     }
 
-    /// Makes clusters free that nobody can use any more. The commit lock is held.
+    /// Makes clusters free that nobody can use any more. The commit lock is not held by the caller.
     ///
     /// Nobody hears of an error: the clusters leak.
     func freeClusters() async {

@@ -41,6 +41,10 @@ public final class Qcow2Image: Sendable {
     let isBroken = Atomic<Bool>(false)
     /// Whether the dirty bit must be set before clusters are allocated.
     let mustMarkDirty = Atomic<Bool>(false)
+    /// Whether the dirty bit was set by this program, so that it goes when everything has been written.
+    let hasMarkedDirty = Atomic<Bool>(false)
+    /// Drops unused parts of tables from time to time.
+    private let cleaner = Mutex<Task<Void, Never>?>(nil)
 
     init(
         node: BlockNode, file: BlockChild, dataFile: BlockChild?, layout: Qcow2Layout,
@@ -53,6 +57,27 @@ public final class Qcow2Image: Sendable {
         geometry = layout.geometry
         self.tables = Mutex(tables)
         quarantine = Mutex(Quarantine())
+    }
+
+    deinit { cleaner.withLock { $0?.cancel() } }
+
+    /// Gives back the memory of tables that are not used for the given number of seconds, as long as the image exists.
+    func startCleaning(every seconds: Int64) {
+        guard seconds > 0 else { return }
+        let task = Task(executorPreference: IOLoop.main) { [weak self] in
+            while (try? await IOLoop.sleep(for: .seconds(seconds))) != nil, let image = self {
+                image.dropUnusedTables()
+            }
+        }
+        cleaner.withLock { $0 = task }
+    }
+
+    /// Gives back the memory of tables that were not used since the last call and are as on disk.
+    public func dropUnusedTables() {
+        tables.withLock { tables in
+            tables.l2.dropUnused()
+            tables.refcounts.dropUnused()
+        }
     }
 
     /// The header as it is on disk.

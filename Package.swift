@@ -81,6 +81,7 @@ let package = Package(
             [
                 "BlockDrivers", "BlockGraph", "IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema", "Qcow2Format",
             ]),
+        library("BlockJobs", ["BlockGraph", "IOLoop"]),
         library("IOCommands", ["BlockGraph", "CLinuxShims", "IOLoop"]),
 
         // Servers and clients.
@@ -92,8 +93,8 @@ let package = Package(
         library(
             "StorageDaemon",
             [
-                "BlockDrivers", "BlockExports", "BlockGraph", "BlockNodes", "CLinuxShims", "IOCommands", "IOLoop",
-                "JSON", "QAPI", "QMPProtocol", "QMPSchema", "QMPServer", logging,
+                "BlockDrivers", "BlockExports", "BlockGraph", "BlockJobs", "BlockNodes", "CLinuxShims", "Compression",
+                "IOCommands", "IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema", "QMPServer", logging,
             ]),
         executable("cairn-storage-daemon", ["StorageDaemon"]),
         executable(
@@ -148,6 +149,7 @@ let package = Package(
         tests(
             "BlockNodes",
             ["BlockDrivers", "BlockGraph", "BlockTestSupport", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"]),
+        tests("BlockJobs", ["BlockGraph", "IOLoop"]),
         tests("IOCommands", ["BlockDrivers", "BlockGraph", "IOLoop"], resources: [.copy("Fixtures")]),
         tests("BlockExports", ["BlockGraph", "BlockDrivers", "IOLoop", "NBDProtocol"]),
         tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol", logging]),

@@ -1,5 +1,6 @@
 import BlockExports
 import BlockGraph
+import BlockJobs
 import IOCommands
 import IOLoop
 import QAPI
@@ -15,6 +16,8 @@ final class StorageDaemon {
     nonisolated let graph: BlockGraph
     /// The objects made with `object-add`.
     let objects = ObjectRegistry()
+    /// The jobs.
+    let jobs: JobList
     /// The exports.
     let exports: BlockExportList
     /// What `human-monitor-command` runs; results of `qemu-io` go to standard output.
@@ -32,6 +35,7 @@ final class StorageDaemon {
         let events = EventHub()
         self.events = events
         graph = BlockGraph { event in events.emit(QMPEvent(event)) }
+        jobs = JobList { event in events.emit(QMPEvent(event)) }
         exports = BlockExportList { id in events.emit(.blockExportDeleted(BlockExportDeletedEvent(id: id))) }
         nbdServer = NBDServer(exports: exports)
         humanMonitor = HumanMonitor(graph: graph) { text in print(text, terminator: "") }
@@ -46,6 +50,7 @@ final class StorageDaemon {
     /// Ends all exports and closes all nodes; what was written is durable then.
     func shutDown() async {
         graph.letEverythingThrough()
+        await jobs.cancelAll()
         await exports.removeAll()
         if nbdServer.isRunning { try? await nbdServer.stop() }  // It was running: there is nothing else to fail.
         await graph.closeAll()

@@ -23,6 +23,7 @@ Directives (see also script.py):
     @wire                       show the next reply byte for byte: order of members, separators
     @wire-part                  keep the order of members in the JSON filenames of the next reply
     @event NAME                 wait until such an event has arrived
+    @job ID                     wait until such a job is over; shows all events that @hold-events has held back
     @hold-events                events are only shown by @event, not where they arrive
     @shape                      show only the types in the next reply
     @pick MEMBER ...            of each element of the next reply's list (or of its object), show only these members
@@ -301,6 +302,17 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps, runs.RunSteps):
             found = next(each for each in self.held if each["event"] == name)
             self.held.remove(found)
             self.lines += normalise.render(self.normaliser.message(found))
+
+    def do_job(self, text):
+        over = {"event": "JOB_STATUS_CHANGE", "data": {"status": "concluded", "id": self.words(text, 1)[0]}}
+        while not any(over.items() <= each.items() for each in self.held):
+            _, value = self.connection.receive()
+            if "event" not in value:
+                raise Aborted(f"a reply nobody waits for: {json.dumps(value)}")
+            self.event(value)
+        for each in self.held:
+            self.lines += normalise.render(self.normaliser.message(each))
+        self.held = []
 
     def do_hold_events(self, _):
         self.holds_events = True

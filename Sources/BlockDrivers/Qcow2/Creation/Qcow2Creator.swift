@@ -89,6 +89,10 @@ public enum Qcow2Creator {
     private static func resize(
         _ node: BlockNode, to length: Int64, preallocation: Preallocation = .off
     ) async throws(BlockError) {
+        // Without other users there is nothing to wait for.
+        guard node.parents.count > 1 else {
+            return try await node.resize(to: length, exact: false, preallocation: preallocation)
+        }
         try await node.graph.drained([node]) { () async throws(BlockError) in
             try await node.resize(to: length, exact: false, preallocation: preallocation)
         }

@@ -1,0 +1,60 @@
+import BlockGraph
+import IOLoop
+
+/// The jobs of a daemon.
+@GraphActor
+public final class JobList {
+    /// The jobs, the newest first.
+    public private(set) var jobs: [Job] = []
+    private let eventSink: @GraphActor (JobEvent) -> Void
+    private let removals = WaitQueue()
+
+    /// No jobs; what they tell goes to `eventSink`.
+    public init(eventSink: @escaping @GraphActor (JobEvent) -> Void) {
+        self.eventSink = eventSink
+    }
+
+    /// The job of a name. Error: "Job not found".
+    public func job(_ id: String) throws(BlockError) -> Job {
+        guard let job = jobs.first(where: { $0.id == id }) else { throw BlockError("Job not found") }
+        return job
+    }
+
+    /// The block job of a name; nil where there is none.
+    public func blockJob(_ id: String) -> Job? { jobs.first { $0.id == id && $0.options.isBlockJob } }
+
+    /// Makes a job, which `start` starts. Errors: the name is malformed or taken; the speed is negative.
+    public func create(
+        _ options: Job.Options, in transaction: JobTransaction = JobTransaction(), body: any JobBody
+    ) throws(BlockError) -> Job {
+        guard BlockGraph.isWellFormed(options.id) else { throw BlockError("Invalid job ID '\(options.id)'") }
+        guard !jobs.contains(where: { $0.id == options.id }) else {
+            throw BlockError("Job ID '\(options.id)' already in use")
+        }
+        guard options.speed >= 0 else { throw BlockError("Parameter 'speed' expects a non-negative value") }
+        let job = Job(options, body: body, list: self, transaction: transaction)
+        jobs.insert(job, at: 0)
+        transaction.add(job)
+        job.move(to: .created)
+        return job
+    }
+
+    /// Starts the work of a job.
+    public func start(_ job: Job) { job.start() }
+
+    /// Cancels all jobs and waits for their end: before the nodes are closed.
+    public func cancelAll() async {
+        for job in jobs where !job.status.isOver { try? await job.cancel(force: true) }
+        await removals.wait(until: { jobs.allSatisfy(\.status.isOver) })
+    }
+
+    func report(_ event: JobEvent) {
+        eventSink(event)
+        removals.notifyAll()
+    }
+
+    func remove(_ job: Job) {
+        jobs.removeAll { $0 === job }
+        removals.notifyAll()
+    }
+}

@@ -32,7 +32,7 @@ struct CheckCommand: ImageCommand {
 
     private var source = ImageSource()
     private var output = OutputFormat.human
-    private var repair: String?
+    private var repair = Qcow2Repair.none
     private var isQuiet = false
 
     init(scanning scanner: OptionScanner, in session: ImageSession) throws(ToolFailure) {
@@ -45,7 +45,7 @@ struct CheckCommand: ImageCommand {
                 guard option.value == "leaks" || option.value == "all" else {
                     throw .usage("--repair (-r) expects 'leaks' or 'all', not '\(option.value)'")
                 }
-                repair = option.value
+                repair = option.value == "all" ? .all : .leaks
             case "output": output = try OutputFormat(option: option.value)
             case "quiet": isQuiet = true
             case "object": try session.objects.add(option.value)
@@ -59,8 +59,33 @@ struct CheckCommand: ImageCommand {
     }
 
     func run(in session: ImageSession) async throws(ToolFailure) -> Int32 {
-        let image = try await session.open(source, repair == nil ? .reading : .writing)
-        _ = image
-        throw ToolFailure("This image format does not support checks", status: 63)
+        let checked = try await CheckedImage.open(source, repair: repair, in: session)
+        var result = try await checked.check(repair: repair)
+        let (corruptionsFixed, leaksFixed) = (result.corruptionsFixed, result.leaksFixed)
+        if corruptionsFixed > 0 || leaksFixed > 0 {
+            if output == .human, !isQuiet {
+                print(
+                    """
+                    The following inconsistencies were found and repaired:
+
+                        \(leaksFixed) leaked clusters
+                        \(corruptionsFixed) corruptions
+
+                    Double checking the fixed image now...
+                    """)
+            }
+            result = try await checked.check(repair: .none)
+            (result.corruptionsFixed, result.leaksFixed) = (corruptionsFixed, leaksFixed)
+        }
+        if !isQuiet {
+            let report = CheckReport(filename: source.name, format: checked.format, result: result)
+            switch output {
+            case .human: print(report.text, terminator: "")
+            case .json: print(JSON.object(report.members).outputText)
+            }
+        }
+        if result.checkErrors > 0 { return 1 }
+        if result.corruptions > 0 { return 2 }
+        return result.leaks > 0 ? 3 : 0
     }
 }

@@ -107,16 +107,14 @@ extension Qcow2Image {
 
     /// A slot for a part of a table, marked as loading. Nil, after waiting for it, where somebody else was loading the part
     /// or it is there: the caller looks again.
-    func takeSlot(
-        _ kind: Qcow2CacheKind, for key: Int, holdingCommitLock: Bool = false
-    ) async throws(Errno) -> Int? {
+    func takeSlot(_ kind: Qcow2CacheKind, for key: Int) async throws(Errno) -> Int? {
         while true {
             let search = tables.withLock { tables in
                 tables.withCache(kind) { cache in cache.find(key) == nil ? cache.take(for: key) : nil }
             }
             switch search {
             case .found(let slot): return slot
-            case .allDirty: try await writeBack(kind, holdingCommitLock: holdingCommitLock)
+            case .allDirty: try await writeBack(kind)
             case .allBusy: await slotQueue.wait(unless: { hasRoom(kind) })
             case nil:
                 await slotQueue.wait(unless: { !isLoading(kind, key) })
@@ -126,10 +124,9 @@ extension Qcow2Image {
     }
 
     /// Makes parts of a cache clean.
-    private func writeBack(_ kind: Qcow2CacheKind, holdingCommitLock: Bool) async throws(Errno) {
+    private func writeBack(_ kind: Qcow2CacheKind) async throws(Errno) {
         switch kind {
         case .l2: try await commit()
-        case .refcounts where holdingCommitLock: try await writeBackRefcountsLocked()
         case .refcounts: try await writeBackRefcounts()
         }
     }

@@ -14,17 +14,12 @@ enum RefcountLookup {
 extension Qcow2Image {
     /// The refcount of the cluster with the host offset. Errors: EIO where the refcount table makes no sense; the file's.
     public func refcount(ofClusterAt offset: Int64) async throws(Errno) -> UInt64 {
-        try await refcount(ofClusterAt: offset, holdingCommitLock: false)
-    }
-
-    /// The same, for those as well who hold the commit lock.
-    func refcount(ofClusterAt offset: Int64, holdingCommitLock: Bool) async throws(Errno) -> UInt64 {
         while true {
             let lookup = tables.withLock { $0.refcount(of: layout.cluster(offset)) }
             switch lookup {
             case .value(let value): return value
             case .noBlock: return 0
-            case .notLoaded(let block): try await loadRefcounts(block, holdingCommitLock: holdingCommitLock)
+            case .notLoaded(let block): try await loadRefcounts(block)
             }
         }
     }
@@ -35,11 +30,6 @@ extension Qcow2Image {
     /// comes before that cluster has been changed. EIO and others as in `refcount`. Clusters that something on disk may
     /// still refer to are to be released instead of counted down.
     public func addReference(_ delta: Int64, to range: ByteRange) async throws(Errno) {
-        try await addReference(delta, to: range, holdingCommitLock: false)
-    }
-
-    /// The same, for those as well who hold the commit lock.
-    func addReference(_ delta: Int64, to range: ByteRange, holdingCommitLock: Bool) async throws(Errno) {
         guard !range.isEmpty else { return }
         let last = layout.cluster(range.upperBound - 1)
         var cluster = layout.cluster(range.lowerBound)
@@ -47,23 +37,21 @@ extension Qcow2Image {
             let (next, lookup) = tables.withLock { $0.addReferences(delta, cluster...last) }
             cluster = next
             switch lookup {
-            case .notLoaded(let block): try await loadRefcounts(block, holdingCommitLock: holdingCommitLock)
+            case .notLoaded(let block): try await loadRefcounts(block)
             case .noBlock, .value: if next <= last { throw .EINVAL }
             }
         }
     }
 
     /// Brings a refcount block into memory, unless somebody else does.
-    func loadRefcounts(_ block: Int, holdingCommitLock: Bool = false) async throws(Errno) {
+    func loadRefcounts(_ block: Int) async throws(Errno) {
         try checkUsable()
         let offset = tables.withLock { Qcow2Layout.blockOffset($0.refcountTable[block]) }
         guard offset & (layout.clusterSize - 1) == 0, offset > 0 else {
             throw await reportCorruption(
                 "Refblock offset 0x\(hex(offset)) unaligned (reftable index: \(prefixedHex(block)))")
         }
-        guard let slot = try await takeSlot(.refcounts, for: block, holdingCommitLock: holdingCommitLock) else {
-            return
-        }
+        guard let slot = try await takeSlot(.refcounts, for: block) else { return }
         let memory = tables.withLock { IOBuffer($0.refcounts.bytes(slot)) }
         await fire(.refblockLoad)
         try await fill(.refcounts, slot, memory, from: offset)

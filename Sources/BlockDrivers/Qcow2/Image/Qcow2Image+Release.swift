@@ -39,7 +39,7 @@ extension Qcow2Image {
         let passes = !clusters.isAbandoned && passesDiscard(clusters.reason)
         // Before they are free: afterwards somebody may have written there.
         if passes { try await discardUnshared(clusters.range) }
-        try await addReference(-1, to: clusters.range, holdingCommitLock: true)
+        try await addReference(-1, to: clusters.range)
     }
 
     /// Discards those clusters of the range that have one reference, which is about to go.
@@ -47,8 +47,7 @@ extension Qcow2Image {
         var start: Int64?
         var offset = range.lowerBound
         while offset < range.upperBound {
-            let isLast =
-                try await refcount(ofClusterAt: offset, holdingCommitLock: true) == 1 && forgetByteCursor(in: offset)
+            let isLast = try await refcount(ofClusterAt: offset) == 1 && forgetByteCursor(in: offset)
             if isLast {
                 start = start ?? offset
             } else if let first = start {

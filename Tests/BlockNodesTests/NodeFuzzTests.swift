@@ -113,6 +113,7 @@ struct NodeFuzzTests {
                 #expect(fixture.graph.nodes.isEmpty, "seed \(seed), round \(round): \(JSON.object(tree))")
             }
             #expect(opened > 50)
+            #expect(fixture.openFileCount == 0)
         }
     }
 }

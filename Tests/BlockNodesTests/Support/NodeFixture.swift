@@ -39,6 +39,16 @@ final class NodeFixture {
         if let failure { throw failure }
     }
 
+    /// How many files of the directory the process has open.
+    var openFileCount: Int {
+        (0..<4096).count { number in
+            var target = [CChar](repeating: 0, count: 4096)
+            let count = readlink("/proc/self/fd/\(number)", &target, target.count - 1)
+            guard count > 0 else { return false }
+            return target[..<count].map { UInt8(bitPattern: $0) }.starts(with: directory.path.utf8)
+        }
+    }
+
     /// Makes a file that starts with the given bytes.
     func makeFile(_ name: String, _ start: [UInt8] = [], length: Int = 65536) throws -> String {
         let path = directory.file(name)

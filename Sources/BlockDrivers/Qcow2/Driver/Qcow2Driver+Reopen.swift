@@ -15,14 +15,21 @@ extension Qcow2Driver {
 
     /// Takes other options, another file, another backing image, or none. What is on disk is up to date: see `settle`.
     ///
-    /// Errors, in QEMU's words: the options make no sense for the image; it is marked as corrupt and would be written; another
-    /// file has no image.
+    /// Errors, in QEMU's words: the options make no sense for the image; it is marked as corrupt or dirty and would be written;
+    /// another file has no image.
     @GraphActor public func prepareReopen(_ request: ReopenRequest) async throws(BlockError) -> ReopenAction {
         let node = request.node
         guard let new = request.driverOptions as? Qcow2Configuration else { return ReopenAction() }
         let header = try await Self.header(of: file.node)
         let isReadOnly = request.nodeOptions.isReadOnly
-        if !isReadOnly { try Qcow2Image.checkWritable(header) }
+        if !isReadOnly {
+            try Qcow2Image.checkWritable(header)
+            // Repairing takes permissions that come only when everything has been prepared.
+            if header.incompatibleFeatures.contains(.dirty) {
+                throw BlockError(
+                    "qcow2: Image is dirty; it must be opened read/write anew to be repaired", errno: .EACCES)
+            }
+        }
         let image = try await Qcow2Image.open(
             new, header: header, in: node, file: file, dataFile: dataFile, forWriting: false)
         let snapshots = openedFile === file.node ? nil : try await snapshots(ofOther: image, in: node)

@@ -39,6 +39,9 @@ import Testing
         Qcow2Shape(clusterSize: 65536, ["extended_l2=on"], backing: .qcow2),
         Qcow2Shape(clusterSize: 65536, ["extended_l2=on", "data_file=x"], backing: .longer),
         Qcow2Shape(clusterSize: 65536, ["preallocation=metadata"]),
+        Qcow2Shape(clusterSize: 65536, backing: .raw, isDirect: true),
+        Qcow2Shape(clusterSize: 4096, ["data_file=x"], isDirect: true),
+        Qcow2Shape(clusterSize: 16384, ["extended_l2=on"], backing: .shorter, isDirect: true),
         Qcow2Shape(clusterSize: 2 << 20, backing: .shorter),
         Qcow2Shape(clusterSize: 2 << 20, ["extended_l2=on"], backing: .raw),
     ]
@@ -76,7 +79,8 @@ final class Qcow2Round {
     }
 
     func run() async throws {
-        for _ in 0..<3 {
+        var snapshots: [(name: String, bytes: [UInt8])] = []
+        for session in 0..<3 {
             let rig = try await Qcow2DriverRig.open(files)
             history.append(("open", "", 0..<0))
             do {
@@ -92,7 +96,13 @@ final class Qcow2Round {
             }
             await rig.close()
             try files.verify(model.bytes, comment)
+            guard session < 2, shape.hasSnapshots else { continue }
+            // Clusters are shared from now on.
+            try files.takeSnapshot("s\(session)")
+            snapshots.append(("s\(session)", model.bytes))
+            history.append(("snapshot", "", 0..<0))
         }
+        for (name, bytes) in snapshots { try files.verifySnapshot(name, bytes, comment) }
         let rig = try await Qcow2DriverRig.open(files, readOnly: true)
         try await readAll(rig)
         await rig.close()

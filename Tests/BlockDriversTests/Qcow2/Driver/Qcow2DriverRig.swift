@@ -20,8 +20,13 @@ struct Qcow2Shape: Sendable, CustomStringConvertible {
     var clusterSize: Int
     var backing = Backing.none
     var configuration = Qcow2Configuration()
+    /// Whether the page cache is left out, so that requests to the file have an alignment.
+    var isDirect = false
 
-    init(clusterSize: Int, _ options: [String] = [], backing: Backing = .none, size: Int? = nil) {
+    init(
+        clusterSize: Int, _ options: [String] = [], backing: Backing = .none, size: Int? = nil, isDirect: Bool = false
+    ) {
+        self.isDirect = isDirect
         self.options = ["cluster_size=\(clusterSize)"] + options
         self.clusterSize = clusterSize
         self.backing = backing
@@ -29,8 +34,15 @@ struct Qcow2Shape: Sendable, CustomStringConvertible {
         self.size = size ?? max(16 * clusterSize, 1 << 20) + 3 * 512 + (clusterSize > 4096 ? clusterSize / 2 : 0)
     }
 
-    var description: String { "\(options.joined(separator: ",")) backing=\(backing.rawValue) size=\(size)" }
+    var description: String {
+        "\(options.joined(separator: ",")) backing=\(backing.rawValue) size=\(size)\(isDirect ? " direct" : "")"
+    }
     var isVersion2: Bool { options.contains("compat=0.10") }
+    /// Whether there can be snapshots: compressed clusters need refcounts of more than two bits.
+    var hasSnapshots: Bool {
+        !hasDataFile && !options.contains("refcount_bits=1") && !options.contains("refcount_bits=2")
+    }
+    var hasSubclusters: Bool { options.contains("extended_l2=on") }
     var hasDataFile: Bool { options.contains { $0.hasPrefix("data_file=") } }
 }
 
@@ -101,6 +113,17 @@ final class Qcow2DriverFiles: Sendable {
 
     var image: String { directory.file("image.qcow2") }
 
+    /// Takes an internal snapshot.
+    func takeSnapshot(_ name: String) throws { try Self.tool(["snapshot", "-c", name, image]) }
+
+    /// Checks that a snapshot holds the bytes.
+    func verifySnapshot(_ name: String, _ bytes: [UInt8], _ comment: String) throws {
+        try Self.tool([
+            "convert", "-f", "qcow2", "-O", "raw", "-l", "snapshot.name=\(name)", image, directory.file("snapshot.raw"),
+        ])
+        #expect(Array(contents(directory.file("snapshot.raw")).prefix(bytes.count)) == bytes, "\(comment): \(name)")
+    }
+
     /// Checks that the image is consistent, and that it holds the bytes.
     func verify(_ bytes: [UInt8], _ comment: String, allowingLeaks: Bool = false) throws {
         let check = try Self.tool(["check", image], allowing: allowingLeaks ? [0, 3] : [0])
@@ -146,6 +169,7 @@ final class Qcow2DriverRig: Sendable {
         let options = NodeOptions.with {
             $0.discard = .unmap
             $0.isReadOnly = readOnly
+            $0.cacheDirect = files.shape.isDirect
         }
         let file = try await wrapping(graph, try await graph.openFile(files.image, options: options))
         let node = try await openImage(

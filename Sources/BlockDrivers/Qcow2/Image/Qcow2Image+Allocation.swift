@@ -82,7 +82,7 @@ extension Qcow2Image {
     /// free within bounds.
     func prepareAllocation() async throws(Errno) {
         if mustMarkDirty.load(ordering: .relaxed) { try await markDirty() }
-        if quarantine.withLock({ $0.byteCount > Self.quarantineLimit && $0.canAdvance }) { try await commit() }
+        if quarantine.withLock({ $0.byteCount > Self.quarantineLimit }) { try await commit() }
     }
 
     /// The most bytes that wait to become free before an allocation does something about it.

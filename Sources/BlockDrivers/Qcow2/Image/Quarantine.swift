@@ -23,7 +23,7 @@ struct Quarantine: Sendable {
     private var epoch = 0
     private var requests = (0, 0)
 
-    /// The bytes of all lists.
+    /// The bytes that the next commit brings further: released and free ones.
     private(set) var byteCount: Int64 = 0
 
     /// A request begins: the epoch that it belongs to.
@@ -61,6 +61,7 @@ struct Quarantine: Sendable {
     /// Takes the released clusters out for a commit that begins now.
     mutating func takeReleased() -> [ReleasedClusters] {
         defer { released = [] }
+        for clusters in released { byteCount -= clusters.range.length }
         return released
     }
 
@@ -68,6 +69,7 @@ struct Quarantine: Sendable {
     mutating func finishCommit(_ clusters: [ReleasedClusters], failed: Bool) {
         if failed {
             released.insert(contentsOf: clusters, at: 0)
+            for clusters in clusters { byteCount += clusters.range.length }
         } else {
             durable += clusters
             advance()
@@ -92,6 +94,7 @@ struct Quarantine: Sendable {
             if !leaving.isEmpty {
                 guard (epoch == 0 ? requests.1 : requests.0) == 0 else { return }
                 free += leaving
+                for clusters in leaving { byteCount += clusters.range.length }
                 leaving = []
             }
             guard !durable.isEmpty else { return }

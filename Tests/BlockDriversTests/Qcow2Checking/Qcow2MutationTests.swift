@@ -20,7 +20,7 @@ import Testing
         let mutators = images.compactMap { Qcow2Mutator($0.bytes) }
         try #require(mutators.count == images.count && !images.isEmpty)
         let first = Self.number("CAIRN_MUTATION_SEED", 0)
-        let count = Self.number("CAIRN_MUTATIONS", 60)
+        let count = Self.number("CAIRN_MUTATIONS", 200)
         let shown = getenv("CAIRN_MUTATIONS") != nil
         // Tasks of the control plane prefer the main loop.
         startMainLoop()

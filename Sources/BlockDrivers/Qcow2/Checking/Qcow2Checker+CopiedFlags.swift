@@ -27,6 +27,7 @@ extension Qcow2Checker {
     }
 
     private func checkCopiedFlags(inL2TableAt offset: Int64, repairing: Bool) async throws(Errno) {
+        if offset >= fileLength { return }
         var bytes: [UInt8]
         do {
             bytes = try await read(UInt64(offset), Int(geometry.clusterSize))

@@ -92,6 +92,8 @@ extension Qcow2Checker {
 
     /// Counts what an L2 table points to.
     private func walkL2(_ offset: Int64, isActive: Bool) async throws(Errno) {
+        // Beyond the end of the file all entries are zero.
+        if offset >= fileLength { return }
         let bytes: [UInt8]
         do {
             bytes = try await read(UInt64(offset), Int(geometry.clusterSize))

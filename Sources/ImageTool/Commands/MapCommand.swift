@@ -59,7 +59,7 @@ struct MapCommand: ImageCommand {
             do {
                 next = try await LayerStatus.ask(image.node, offset..<end)
             } catch {
-                throw ToolFailure("Failed to read image metadata: \(error)")
+                throw ToolFailure("Could not read file metadata: \(error)")
             }
             offset += next.length
             if let merged = current?.merged(with: next) {

@@ -24,6 +24,7 @@ struct CheckedImage {
         }
         // With the whole chain: an image is not checked whose other files are missing.
         let image = try await session.open(source)
+        if repair != .none { session.warnOfGuess(image, .writing) }
         guard image.node.driver is Qcow2Driver, let file = image.node.child(named: "file")?.node,
             var options = file.sourceOptions as? BlockdevOptions
         else { throw ToolFailure("This image format does not support checks", status: 63) }

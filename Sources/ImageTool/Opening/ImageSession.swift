@@ -14,7 +14,15 @@ final class ImageSession {
     private var images: [OpenImage] = []
 
     /// A session with nothing open.
-    init() { graph = BlockGraph() }
+    init() {
+        graph = BlockGraph { event in
+            guard case .imageCorrupted(_, let message, _, let isFatal) = event else { return }
+            cairn_print_error(
+                isFatal
+                    ? "qcow2: Marking image as corrupt: \(message); further corruption events will be suppressed"
+                    : "qcow2: Image is corrupt: \(message); further non-fatal corruption events will be suppressed")
+        }
+    }
 
     /// Makes nodes.
     var factory: NodeFactory {
@@ -90,7 +98,7 @@ final class ImageSession {
     }
 
     /// Says that a raw image might be something else: its first bytes, which a guest may have written, decided.
-    private func warnOfGuess(_ image: OpenImage, _ access: ImageAccess) {
+    func warnOfGuess(_ image: OpenImage, _ access: ImageAccess) {
         guard access.isWritable, image.node.driver.driverName == "raw", image.source.isProbed else { return }
         cairn_print_error(
             """

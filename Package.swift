@@ -157,7 +157,8 @@ let package = Package(
         tests(
             "StorageDaemon",
             [
-                "BlockDrivers", "BlockGraph", "IOLoop", "JSON", "NBDProtocol", "QAPI", "QMPClient", "QMPProtocol", "QMPSchema",
+                "BlockDrivers", "BlockGraph", "IOLoop", "JSON", "NBDProtocol", "QAPI", "QMPClient", "QMPProtocol",
+                "QMPSchema",
                 "cairn-storage-daemon",
             ]),
         tests("IOTests", ["JSON"]),

@@ -56,7 +56,7 @@ extension ConvertCommand {
         }
         let snapshots: [InternalSnapshot] = (try? store.list()) ?? []
         guard let snapshot = choice.find(in: snapshots) else { throw ToolFailure("\(failure): Can't find snapshot") }
-        throw ToolFailure("\(failure): snapshot '\(snapshot.name)' cannot be shown")
+        try await failing(failure) { () async throws(BlockError) in try await store.show(id: snapshot.id) }
     }
 
     // MARK: Target
@@ -111,6 +111,11 @@ extension ConvertCommand {
     private func checkTarget(_ image: OpenImage, _ sources: CopySources) async throws(ToolFailure) {
         if isCompressed, !image.node.driver.supportedWriteFlags.contains(.compressed) {
             throw ToolFailure("Compression not supported for this file format")
+        }
+        if copiesBitmaps,
+            (try? image.node.driver.bitmapStore?.checkStorable(name: "x", granularity: 65536, in: image.node)) == nil
+        {
+            throw ToolFailure("Format driver '\(image.node.driver.driverName)' does not support bitmaps")
         }
         guard image.length.alignedUp(to: 512) >= sources.length else {
             throw ToolFailure("output file is smaller than input file")

@@ -6,7 +6,8 @@ PYTHON ?= /usr/bin/python3
 # A second build folder: SWIFT_FLAGS="--scratch-path .build-other"
 SWIFT_FLAGS ?=
 
-SOURCES = Package.swift Plugins Sources Tests
+SOURCES = Package.swift Plugins Sources Tests iotests
+PROGRAMS = cairn-storage-daemon cairn-img cairn-io
 DEBUG_BIN = $(shell $(SWIFT) build $(SWIFT_FLAGS) --show-bin-path)
 RELEASE_BIN = $(shell $(SWIFT) build $(SWIFT_FLAGS) -c release --show-bin-path)
 
@@ -29,8 +30,7 @@ build: deps
 	$(SWIFT) build $(SWIFT_FLAGS) --build-tests
 
 release: deps
-	$(SWIFT) build $(SWIFT_FLAGS) -c release --product cairn-storage-daemon
-	$(SWIFT) build $(SWIFT_FLAGS) -c release --product cairn-img
+	for program in $(PROGRAMS); do $(SWIFT) build $(SWIFT_FLAGS) -c release --product $$program || exit 1; done
 
 demo: release
 	@$(PYTHON) demo/live-backup.py --daemon $(RELEASE_BIN)/cairn-storage-daemon
@@ -47,6 +47,8 @@ client-tests: build
 iotests: build
 	$(PYTHON) iotests/differential/differential.py --subject $(DEBUG_BIN)/cairn-storage-daemon \
 		--table docs/compatibility.md
+	$(PYTHON) iotests/tools/tools.py --subject $(DEBUG_BIN)
+	$(DEBUG_BIN)/cairn-iotests
 
 check: deps check-format test
 
@@ -63,8 +65,9 @@ bench: release
 	@$(PYTHON) Benchmarks/bench.py --subject $(RELEASE_BIN)/cairn-storage-daemon
 
 install: release
-	install -D -m 755 $(RELEASE_BIN)/cairn-storage-daemon $(DESTDIR)$(PREFIX)/bin/cairn-storage-daemon
-	install -D -m 755 $(RELEASE_BIN)/cairn-img $(DESTDIR)$(PREFIX)/bin/cairn-img
+	for program in $(PROGRAMS); do \
+		install -D -m 755 $(RELEASE_BIN)/$$program $(DESTDIR)$(PREFIX)/bin/$$program || exit 1; \
+	done
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/cairn/LICENSE
 
 clean:

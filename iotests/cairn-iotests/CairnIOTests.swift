@@ -62,7 +62,8 @@ struct CairnIOTests: ParsableCommand {
             }
             return
         }
-        var settings = ScenarioRunner.Settings(server: ServerProgram(path: server), imageTool: imageTool)
+        var settings = ScenarioRunner.Settings(
+            server: ServerProgram(path: Self.absolute(server)), imageTool: Self.absolute(imageTool))
         settings.jobs = jobs
         settings.updates = update
         settings.keepsDirectories = keep
@@ -93,6 +94,13 @@ struct CairnIOTests: ParsableCommand {
         }
         fflush(nil)
         Glibc.exit(failed == 0 ? 0 : 1)
+    }
+
+    /// The path of a program from the root: scenarios run in directories of their own. A name without "/" is looked up in PATH.
+    private static func absolute(_ path: String) -> String {
+        guard path.contains("/"), !path.hasPrefix("/"), let directory = getcwd(nil, 0) else { return path }
+        defer { free(directory) }
+        return "\(String(cString: directory))/\(path)"
     }
 
     /// A program in the directory of this one.

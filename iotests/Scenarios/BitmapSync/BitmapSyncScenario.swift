@@ -7,7 +7,8 @@ public struct BitmapSyncScenario: Scenario {
     public let groups = ["backup", "bitmaps"]
     public let summary = "bitmap synchronisation of backups"
     public let unsupported: [ServerProgram.Kind: String] = [
-        .storageDaemon: "no human-monitor-command to write with"
+        .cairn: "no backup jobs yet",
+        .storageDaemon: "no human-monitor-command to write with",
     ]
 
     public init() {}

@@ -38,7 +38,7 @@ import Testing
             try await client.negotiate()
             try await client.send("{\"execute\":\"big\",\"arguments\":{\"size\":3000000}}")
             while server.commands.total == 0 { await Task.yield() }
-            let shutdown = Task { await server.shutdown() }
+            let shutdown = Task { await server.shutdown(within: .seconds(3600)) }
             #expect(try await client.rest().utf8.count == "{\"return\": \"\"}\r\n".utf8.count + 3_000_000)
             await shutdown.value
             try await client.close()

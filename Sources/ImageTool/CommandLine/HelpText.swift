@@ -31,7 +31,7 @@ enum HelpText {
     /// What `--version` prints.
     static var version: String {
         """
-        \(programName) version 0.2.0 (Cairn)
+        \(programName) version 0.1.0 (Cairn)
         Options and output as those of qemu-img 11.1. Licensed under the Apache License, Version 2.0.
 
         """

@@ -13,8 +13,9 @@ extension Qcow2Image {
         let index = part / layout.partsInTable
         let entry = tables.withLock { tables in index < tables.l1.count ? tables.l1[index] : nil }
         guard let entry else { throw .EFBIG }
-        guard entry & Qcow2Layout.copied == 0 else { return }
         let old = Qcow2Layout.l1Offset(entry)
+        // In a broken image, an entry without table may have the flag.
+        guard entry & Qcow2Layout.copied == 0 || old == 0 else { return }
         guard old & (layout.clusterSize - 1) == 0 else { throw await reportUnalignedL2Table(index, old) }
 
         await fire(.clusterAlloc)

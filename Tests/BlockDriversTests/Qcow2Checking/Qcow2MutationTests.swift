@@ -31,6 +31,19 @@ import Testing
         }
     }
 
+    /// Seeds whose images once made a request wait forever.
+    @Test(arguments: [118, 3232, 30149]) func `images that did harm do none any more`(seed: Int) async throws {
+        let images = Qcow2Fixtures.small
+        let mutators = images.compactMap { Qcow2Mutator($0.bytes) }
+        try #require(mutators.count == images.count && !images.isEmpty)
+        startMainLoop()
+        try await on(IOLoop.main) { () async throws(any Error) in
+            try await GraphFixture.run { fixture in
+                try await Self.campaign(images, mutators, seeds: seed..<seed + 1, shown: false, fixture)
+            }
+        }
+    }
+
     @GraphActor private static func campaign(
         _ images: [Qcow2Fixtures.Image], _ mutators: [Qcow2Mutator], seeds: Range<Int>, shown: Bool,
         _ fixture: GraphFixture
@@ -57,12 +70,7 @@ import Testing
         _ bytes: [UInt8], of image: Qcow2Fixtures.Image, _ fixture: GraphFixture, _ random: inout SeededGenerator
     ) async throws -> Bool {
         let graph = fixture.graph
-        var abilities = MemoryDriver.Abilities()
-        abilities.grows = true
-        let disk = MemoryDriver(bytes, abilities: abilities)
-        // Broken tables lead writes to places far behind the end, where a file would get a hole, and memory runs out.
-        disk.fail(.write, with: .EFBIG, in: 64 << 20..<Int64.max)
-        disk.fail(.writeZeroes, with: .EFBIG, in: 64 << 20..<Int64.max)
+        let disk = disk(bytes)
         let file = try await graph.openMemory(nil, disk)
         var others: [BlockNode] = []
         let repair = [.none, .leaks, .all].randomElement(using: &random) ?? Qcow2Repair.none
@@ -83,6 +91,18 @@ import Testing
         return isOpen
     }
 
+    /// A disk that cannot grow without end.
+    private static func disk(_ bytes: [UInt8]) -> MemoryDriver {
+        var abilities = MemoryDriver.Abilities()
+        abilities.grows = true
+        let disk = MemoryDriver(bytes, abilities: abilities)
+        // Broken tables lead requests to places far behind the end, where a file would get a hole, and memory runs out.
+        for operation in [.write, .writeZeroes, .discard] as [MemoryDriver.Operation] {
+            disk.fail(operation, with: .EFBIG, in: 64 << 20..<Int64.max)
+        }
+        return disk
+    }
+
     @GraphActor private static func open(
         _ image: Qcow2Fixtures.Image, file: BlockNode, isWritable: Bool, _ fixture: GraphFixture,
         _ others: inout [BlockNode]
@@ -91,7 +111,7 @@ import Testing
         let header = try await Qcow2Driver.header(of: file)
         var dataFile: BlockNode?
         if header.hasDataFile {
-            let node = try await graph.openMemory(nil, MemoryDriver(pattern(256 << 10, 0x11)))
+            let node = try await graph.openMemory(nil, disk(pattern(256 << 10, 0x11)))
             dataFile = node
             others.append(node)
         }

@@ -71,7 +71,7 @@ import Testing
     ) async throws -> Bool {
         let graph = fixture.graph
         let disk = disk(bytes)
-        let file = try await graph.openMemory(nil, disk)
+        let file = try await graph.openMemory(nil, disk, isOwnedByMonitor: true)
         var others: [BlockNode] = []
         let repair = [.none, .leaks, .all].randomElement(using: &random) ?? Qcow2Repair.none
         let checksFirst = Bool.random(using: &random)
@@ -111,13 +111,14 @@ import Testing
         let header = try await Qcow2Driver.header(of: file)
         var dataFile: BlockNode?
         if header.hasDataFile {
-            let node = try await graph.openMemory(nil, disk(pattern(256 << 10, 0x11)))
+            let node = try await graph.openMemory(nil, disk(pattern(256 << 10, 0x11)), isOwnedByMonitor: true)
             dataFile = node
             others.append(node)
         }
         var backing: BlockNode?
         if header.backingFile != nil {
-            let node = try await graph.openMemory(nil, MemoryDriver(pattern(256 << 10, 0x22)))
+            let node = try await graph.openMemory(
+                nil, MemoryDriver(pattern(256 << 10, 0x22)), isOwnedByMonitor: true)
             backing = node
             others.append(node)
         }

@@ -31,8 +31,10 @@ import Testing
         }
     }
 
-    /// Seeds whose images once made a request wait forever.
-    @Test(arguments: [118, 3232, 30149]) func `images that did harm do none any more`(seed: Int) async throws {
+    /// Seeds whose images once made a request wait forever, or the process end.
+    @Test(arguments: [118, 3232, 30149, 12371, 24971, 62941]) func `images that did harm do none any more`(seed: Int)
+        async throws
+    {
         let images = Qcow2Fixtures.small
         let mutators = images.compactMap { Qcow2Mutator($0.bytes) }
         try #require(mutators.count == images.count && !images.isEmpty)

@@ -97,7 +97,9 @@ extension Qcow2Image {
     func fill(_ kind: Qcow2CacheKind, _ slot: Int, _ memory: IOBuffer, from offset: Int64) async throws(Errno) {
         defer { slotQueue.notifyAll() }
         do throws(Errno) {
-            try await file.node.read(offset..<offset + Int64(memory.count), into: memory)
+            // A broken table may name an offset that no file has.
+            guard let range = ByteRange(offset: offset, count: Int64(memory.count)) else { throw .EIO }
+            try await file.node.read(range, into: memory)
         } catch {
             tables.withLock { $0.withCache(kind) { $0.drop(slot) } }
             throw error

@@ -1,6 +1,5 @@
 import Glibc
 import IOLoop
-import Synchronization
 
 /// Runs scenarios, several at a time, each in a directory of its own.
 public struct ScenarioRunner: Sendable {
@@ -38,7 +37,6 @@ public struct ScenarioRunner: Sendable {
         _ scenarios: [any Scenario], report: @escaping @Sendable (ScenarioResult) -> Void
     ) async -> [ScenarioResult] {
         let loop = IOLoop.required
-        let results = Mutex<[Int: ScenarioResult]>([:])
         let permits = AsyncSemaphore(settings.jobs)
         var tasks: [Task<ScenarioResult, Never>] = []
         for scenario in scenarios {
@@ -51,11 +49,9 @@ public struct ScenarioRunner: Sendable {
                     return result
                 })
         }
-        for (index, task) in tasks.enumerated() {
-            let result = await task.value
-            results.withLock { $0[index] = result }
-        }
-        return results.withLock { results in scenarios.indices.compactMap { results[$0] } }
+        var results: [ScenarioResult] = []
+        for task in tasks { results.append(await task.value) }
+        return results
     }
 
     private func run(_ scenario: any Scenario) async -> ScenarioResult {

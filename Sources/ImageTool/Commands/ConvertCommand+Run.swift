@@ -65,18 +65,7 @@ extension ConvertCommand {
     private func newImage(of format: String, size: Int64) throws(ToolFailure) -> ImageCreation {
         var creation = try ImageCreation(format: format, options: creationOptions)
         creation.size = size
-        if let backingFile {
-            guard creation.supportsBacking else {
-                throw ToolFailure("Backing file not supported for file format '\(format)'")
-            }
-            creation.backingFile = backingFile
-        }
-        if let backingFormat {
-            guard creation.supportsBacking else {
-                throw ToolFailure("Backing file format not supported for file format '\(format)'")
-            }
-            creation.backingFormat = backingFormat
-        }
+        try creation.setBacking(file: backingFile, format: backingFormat)
         if creation.backingFile != nil, creation.backingFormat == nil {
             throw ToolFailure("Use of backing file requires explicit backing format")
         }

@@ -86,18 +86,7 @@ struct CreateCommand: ImageCommand {
         }
         var creation = try ImageCreation(format: format, list: list)
         if let size { creation.size = size }
-        if let backingFile {
-            guard creation.supportsBacking else {
-                throw ToolFailure("Backing file not supported for file format '\(format)'")
-            }
-            creation.backingFile = backingFile
-        }
-        if let backingFormat {
-            guard creation.supportsBacking else {
-                throw ToolFailure("Backing file format not supported for file format '\(format)'")
-            }
-            creation.backingFormat = backingFormat
-        }
+        try creation.setBacking(file: backingFile, format: backingFormat)
         if let name = creation.backingFile {
             guard !name.isEmpty else { throw ToolFailure("Expected backing file name, got empty string") }
             guard name != file else {

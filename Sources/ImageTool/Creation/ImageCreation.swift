@@ -73,6 +73,22 @@ struct ImageCreation {
         set { if let newValue { try? options.set("backing_fmt", newValue) } }
     }
 
+    /// Sets the backing file and its format as far as they are given. Failure: images of the format have none.
+    mutating func setBacking(file: String?, format backing: String?) throws(ToolFailure) {
+        if let file {
+            guard supportsBacking else {
+                throw ToolFailure("Backing file not supported for file format '\(format)'")
+            }
+            backingFile = file
+        }
+        if let backing {
+            guard supportsBacking else {
+                throw ToolFailure("Backing file format not supported for file format '\(format)'")
+            }
+            backingFormat = backing
+        }
+    }
+
     /// The value of an option, nil where it has none.
     func value(of name: String) -> String? { options[name] }
 

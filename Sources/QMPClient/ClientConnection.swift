@@ -39,8 +39,9 @@ actor ClientConnection {
         self.socket = socket
         do throws(QMPClientError) {
             let greeting = try await negotiate(socket, capabilities)
-            reader = Task { await read(socket) }
-            writer = Task { await write(socket) }
+            // With the loop as their preference they stay on it while they wait in functions without isolation.
+            reader = Task(executorPreference: loop) { await self.read(socket) }
+            writer = Task(executorPreference: loop) { await self.write(socket) }
             return greeting
         } catch {
             end = error
@@ -92,20 +93,22 @@ actor ClientConnection {
 
     /// Sends a request and waits for its reply.
     func execute(_ request: Request) async throws -> JSON {
-        if let end { throw end }
         nextID += 1
         let id = nextID
         var request = request
         request.id = .integer(id)
         let text = request.message.wireBytes()
         return try await withTaskCancellationHandler {
+            // The connection may end, and the task be cancelled, on the way to here: all is decided in one step.
             try await withCheckedThrowingContinuation { continuation in
-                waiters[id] = continuation
+                if let end { return continuation.resume(throwing: end) }
                 output += text
                 changed.notifyAll()
+                if Task.isCancelled { return continuation.resume(throwing: CancellationError()) }
+                waiters[id] = continuation
             }
         } onCancel: {
-            Task { await abandon(id) }
+            Task(executorPreference: loop) { await self.abandon(id) }
         }
     }
 

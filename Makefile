@@ -38,7 +38,7 @@ demo: release
 test: unit-tests client-tests iotests
 
 unit-tests: build
-	$(SWIFT) test $(SWIFT_FLAGS) --skip-build --parallel
+	@scripts/swift-tests $(DEBUG_BIN)/cairnPackageTests.xctest
 
 client-tests: build
 	@scripts/python-environment

@@ -100,20 +100,25 @@ public func withLoops(_ count: Int, _ body: ([IOLoop]) async throws -> Void) asy
     try await body(loops)
 }
 
-/// The descriptors of the process that are open on files below the path.
+/// The files below the path that the process has open, one for each descriptor.
 public func openFiles(below path: String) -> [String] {
+    openDescriptors(below: path).map(\.path)
+}
+
+/// The descriptors of the process that are open on files below the path.
+public func openDescriptors(below path: String) -> [(number: Int32, path: String)] {
     guard let directory = opendir("/proc/self/fd") else { return [] }
     defer { closedir(directory) }
-    var found: [String] = []
+    var found: [(number: Int32, path: String)] = []
     while let entry = readdir(directory) {
         let name = withUnsafePointer(to: &entry.pointee.d_name) { bytes in
             bytes.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
         }
         var target = [UInt8](repeating: 0, count: 4096)
         let count = readlink("/proc/self/fd/\(name)", &target, target.count)
-        guard count > 0 else { continue }
+        guard count > 0, let number = Int32(name) else { continue }
         let text = String(decoding: target.prefix(count), as: UTF8.self)
-        if text.hasPrefix(path) { found.append(text) }
+        if text.hasPrefix(path) { found.append((number, text)) }
     }
     return found
 }

@@ -130,12 +130,7 @@ import Testing
 
     /// Whether the process has the file open for writing, leaving out descriptors that only hold locks.
     private func isOpenForWriting(_ path: String) -> Bool {
-        (0..<1024).contains { number in
-            var target = [UInt8](repeating: 0, count: 4096)
-            let count = readlink("/proc/self/fd/\(number)", &target, target.count)
-            guard count > 0, String(decoding: target.prefix(count), as: UTF8.self) == path else { return false }
-            return fcntl(Int32(number), F_GETFL) & O_ACCMODE == O_RDWR
-        }
+        openDescriptors(below: path).contains { fcntl($0.number, F_GETFL) & O_ACCMODE == O_RDWR }
     }
 
     @Test func `auto-read-only opens for writing with the first writer`() async throws {

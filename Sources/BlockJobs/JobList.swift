@@ -9,6 +9,10 @@ public final class JobList {
     private let eventSink: @GraphActor (JobEvent) -> Void
     private let removals = WaitQueue()
 
+    /// Runs the last steps of jobs, which change the graph, while nobody else changes it: with commands excluded. Steps that a
+    /// command asks for run within that command. By default they just run.
+    public var turn: @GraphActor (@GraphActor () async -> Void) async -> Void = { await $0() }
+
     /// No jobs; what they tell goes to `eventSink`.
     public init(eventSink: @escaping @GraphActor (JobEvent) -> Void) {
         self.eventSink = eventSink
@@ -44,7 +48,7 @@ public final class JobList {
 
     /// Cancels all jobs and waits for their end: before the nodes are closed.
     public func cancelAll() async {
-        for job in jobs where !job.status.isOver { try? await job.cancel(force: true) }
+        await turn { for job in self.jobs where !job.status.isOver { try? await job.cancel(force: true) } }
         await removals.wait(until: { jobs.allSatisfy(\.status.isOver) })
     }
 

@@ -21,15 +21,21 @@ public final class JobTransaction {
     /// The work of a job has ended, well or not.
     func workEnded(of job: Job) async {
         working -= 1
-        defer { workEnds.notifyAll() }
+        workEnds.notifyAll()
         if job.isCancelled || job.error != nil {
-            await abort(startingWith: job)
+            await job.list.turn { await self.abort(startingWith: job) }
         } else if !isAborting {
             job.move(to: .waiting)
             guard jobs.allSatisfy({ $0.status == .waiting }) else { return }
             for job in jobs { job.becomePending() }
-            if jobs.allSatisfy(\.options.autoFinalize) { await finalize() }
+            guard jobs.allSatisfy(\.options.autoFinalize) else { return }
+            await job.list.turn { await self.finalizeUnlessAborting() }
         }
+    }
+
+    /// Does the last step, unless a command has cancelled the jobs while they waited for their turn.
+    private func finalizeUnlessAborting() async {
+        if !isAborting { await finalize() }
     }
 
     /// A client cancels a job, and all others with it.

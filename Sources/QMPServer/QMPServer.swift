@@ -112,6 +112,11 @@ import QMPProtocol
         return await commandTurn.withLock { isStopping ? nil : await execute(request, info) }
     }
 
+    /// Runs a body while no in-band command is executed.
+    public func exclusively(_ body: @GraphActor () async -> Void) async {
+        await commandTurn.withLock { await body() }
+    }
+
     private func execute(_ request: Request, _ info: QMPCommandInfo) async -> Result<JSON, QMPError>? {
         do throws(QMPError) {
             let value = try await commands.execute(request.command, request.arguments)

@@ -69,7 +69,7 @@ extension BlockGraph {
 
     /// Points an edge to another node, in a drained section; permissions are the caller's.
     /// Returns what puts everything back.
-    func redirect(_ edge: BlockChild, to node: BlockNode) -> @GraphActor () -> Void {
+    func redirect(_ edge: BlockChild, to node: BlockNode) -> @GraphActor @Sendable () -> Void {
         let former = edge.node
         let place = former.parents.firstIndex { $0 === edge } ?? former.parents.count
         former.parents.removeAll { $0 === edge }
@@ -78,8 +78,25 @@ extension BlockGraph {
         return {
             node.parents.removeAll { $0 === edge }
             edge.point(to: former)
-            former.parents.insert(edge, at: place)
+            former.parents.insert(edge, at: min(place, former.parents.count))
         }
+    }
+
+    /// Takes an edge away. Returns what puts it back in its places.
+    func remove(_ edge: BlockChild, of parent: BlockNode) -> @GraphActor @Sendable () -> Void {
+        let place = parent.children.firstIndex { $0 === edge } ?? parent.children.count
+        let placeBelow = edge.node.parents.firstIndex { $0 === edge } ?? edge.node.parents.count
+        unlink(edge)
+        return {
+            parent.children.insert(edge, at: min(place, parent.children.count))
+            edge.node.parents.insert(edge, at: min(placeBelow, edge.node.parents.count))
+        }
+    }
+
+    /// Error: a node that is to be below another one is above it.
+    func checkCycle(_ parent: BlockNode, _ edgeName: String, _ node: BlockNode) throws(BlockError) {
+        guard reaches(node, parent) else { return }
+        throw BlockError("Making '\(node.name)' a \(edgeName) child of '\(parent.name)' would create a cycle")
     }
 
     /// Whether `node` is `other` or above it.

@@ -51,7 +51,7 @@ extension BlockGraph {
 
     /// Does the reopening in a drained section; the former children.
     private func reopenDrained(_ items: [ReopenItem]) async throws(BlockError) -> [BlockNode] {
-        var undo: [@GraphActor () -> Void] = []
+        var undo: [@GraphActor @Sendable () -> Void] = []
         var actions: [ReopenAction] = []
         var formerChildren: [BlockNode] = []
         // Those that must be made writable: in the end, or again.
@@ -113,22 +113,6 @@ extension BlockGraph {
             try await node.flush()
         } catch {
             throw BlockError("Could not flush node '\(node.name)'", causedBy: error)
-        }
-    }
-
-    private func checkCycle(_ parent: BlockNode, _ edgeName: String, _ node: BlockNode) throws(BlockError) {
-        guard reaches(node, parent) else { return }
-        throw BlockError("Making '\(node.name)' a \(edgeName) child of '\(parent.name)' would create a cycle")
-    }
-
-    /// Takes an edge away. Returns what puts it back in its places.
-    private func remove(_ edge: BlockChild, of parent: BlockNode) -> @GraphActor () -> Void {
-        let place = parent.children.firstIndex { $0 === edge } ?? parent.children.count
-        let placeBelow = edge.node.parents.firstIndex { $0 === edge } ?? edge.node.parents.count
-        unlink(edge)
-        return {
-            parent.children.insert(edge, at: place)
-            edge.node.parents.insert(edge, at: placeBelow)
         }
     }
 }

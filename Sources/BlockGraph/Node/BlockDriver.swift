@@ -73,6 +73,8 @@ public protocol BlockDriver: AnyObject, Sendable {
     /// The node has become writable, or stays so after `becomeReadOnly` in a reopening that was given up. A driver that cannot
     /// prepare its image for writing refuses requests from then on.
     @GraphActor func becomeWritable() async
+    /// Children of the node have come or gone, or are other nodes, with the same options as before. In a drained section.
+    @GraphActor func childrenChanged(in node: BlockNode)
     /// Queued requests are let through, and background work comes to an end. Called for every node below a drained parent.
     @GraphActor func drainBegin()
     /// Returns when no background work of the driver is under way.
@@ -173,6 +175,7 @@ extension BlockDriver {
     }
     @GraphActor public func becomeReadOnly() async throws(BlockError) {}
     @GraphActor public func becomeWritable() async {}
+    @GraphActor public func childrenChanged(in node: BlockNode) {}
     @GraphActor public func drainBegin() {}
     @GraphActor public func drainFinished() async {}
     @GraphActor public func drainEnd() {}

@@ -1,3 +1,4 @@
+import BlockJobs
 import CLinuxShims
 import Glibc
 import IOLoop
@@ -56,6 +57,7 @@ public enum DaemonMain {
         let server = QMPServer(
             commands: QMPDispatcher(daemon), version: StorageDaemon.version.encodeMembers(),
             logger: Logger(label: "cairn.qmp") { _ in StandardErrorLog() })
+        daemon.jobs.turn = { await server.exclusively($0) }
         daemon.events.subscribe { event in
             // What happens on the control plane is told before the reply of the command that caused it.
             if IOLoop.current === IOLoop.main {

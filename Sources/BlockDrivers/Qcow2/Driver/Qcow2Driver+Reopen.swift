@@ -47,6 +47,10 @@ extension Qcow2Driver {
             })
     }
 
+    @GraphActor public func childrenChanged(in node: BlockNode) {
+        currentBacking = node.child(named: "backing")
+    }
+
     /// What the image in another file keeps. Error: one of the two has persistent bitmaps, which belong to its node.
     @GraphActor private func snapshots(
         ofOther image: Qcow2Image, in node: BlockNode

@@ -149,7 +149,7 @@ let package = Package(
         tests(
             "BlockNodes",
             ["BlockDrivers", "BlockGraph", "BlockTestSupport", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"]),
-        tests("BlockJobs", ["BlockGraph", "IOLoop"]),
+        tests("BlockJobs", ["BlockGraph", "BlockTestSupport", "IOLoop"]),
         tests("IOCommands", ["BlockDrivers", "BlockGraph", "IOLoop"], resources: [.copy("Fixtures")]),
         tests("BlockExports", ["BlockGraph", "BlockDrivers", "IOLoop", "NBDProtocol"]),
         tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol", logging]),

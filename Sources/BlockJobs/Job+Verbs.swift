@@ -6,6 +6,8 @@ extension Job {
     /// Pauses the job at its next pause point.
     public func pause() throws(BlockError) {
         try state.userPause()
+        // A job that is waiting is at a pause point. Others have yet to come to one.
+        if isWaiting { showPaused() }
         changes.notifyAll()
     }
 
@@ -13,7 +15,7 @@ extension Job {
     public func resume() throws(BlockError) {
         try state.userResume()
         ioError = nil
-        changes.notifyAll()
+        goOn()
     }
 
     /// Ends the job without its result as soon as possible. Without force, a job that is ready may have one all the same.

@@ -26,6 +26,8 @@ public final class Job {
         }
     }
 
+    /// The nodes that the job uses.
+    public private(set) lazy var nodes = JobNodes(self)
     /// How the job was made.
     public nonisolated let options: Options
     /// Where it stands.
@@ -86,14 +88,27 @@ public final class Job {
     /// Waits here while the job is paused.
     public func pausePoint() async {
         while state.mustPause {
-            let resumed: JobStatus = state.status == .ready ? .ready : .running
-            move(to: state.pausedStatus)
+            showPaused()
             isWaiting = true
             await changes.wait(until: { !state.mustPause })
             isWaiting = false
-            move(to: resumed)
         }
     }
+
+    /// Waits until something changes that the job waits for, or until it must pause or end. Then it pauses where it must.
+    ///
+    /// - Parameter isDone: whether the wait is over; looked at whenever `changed` is called.
+    public func wait(until isDone: @GraphActor () -> Bool) async {
+        while !isDone(), !isCancelled {
+            isWaiting = true
+            await changes.wait(until: { isDone() || state.isCancelled || state.mustPause })
+            isWaiting = false
+            await pausePoint()
+        }
+    }
+
+    /// Has a `wait` look again. From the control plane.
+    public func changed() { changes.notifyAll() }
 
     /// Notes bytes that have been moved, and waits as long as the limit asks for; less where the job is cancelled.
     /// Pauses where that is asked for.
@@ -140,6 +155,33 @@ public final class Job {
 
     // MARK: States
 
+    /// Tells that the job is paused, where it is at work as far as anyone knows.
+    func showPaused() {
+        guard state.mustPause, status == .running || status == .ready else { return }
+        move(to: state.pausedStatus)
+    }
+
+    /// Lets the job go on where there is no reason to pause any more.
+    func goOn() {
+        if !state.mustPause {
+            if status == .paused { move(to: .running) } else if status == .standby { move(to: .ready) }
+        }
+        changes.notifyAll()
+    }
+
+    /// One of the job's backends is in a drained section: nothing is under way.
+    func drainedSectionBegan() {
+        state.changePauseCount(by: 1)
+        showPaused()
+        changes.notifyAll()
+    }
+
+    /// A drained section has ended.
+    func drainedSectionEnded() {
+        state.changePauseCount(by: -1)
+        goOn()
+    }
+
     /// Goes on to another state, and tells.
     func move(to status: JobStatus) {
         state.move(to: status)
@@ -154,6 +196,7 @@ public final class Job {
     /// Begins the work; returns at once.
     func start() {
         move(to: .running)
+        showPaused()
         GraphActor.spawn { await self.work() }
     }
 
@@ -164,6 +207,8 @@ public final class Job {
         } catch {
             if !isCancelled { self.error = error }
         }
+        // In a drained section the graph must stay as it is.
+        await pausePoint()
         await transaction.workEnded(of: self)
     }
 }

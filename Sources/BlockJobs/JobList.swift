@@ -27,7 +27,8 @@ public final class JobList {
     /// The block job of a name; nil where there is none.
     public func blockJob(_ id: String) -> Job? { jobs.first { $0.id == id && $0.options.isBlockJob } }
 
-    /// Makes a job, which `start` starts. Errors: the name is malformed or taken; the speed is negative.
+    /// Makes a job, which `start` starts, or `discard` takes away. It uses no nodes yet: see `Job.nodes`.
+    /// Errors: the name is malformed or taken; the speed is negative (the job has been there for a moment then).
     public func create(
         _ options: Job.Options, in transaction: JobTransaction = JobTransaction(), body: any JobBody
     ) throws(BlockError) -> Job {
@@ -35,12 +36,23 @@ public final class JobList {
         guard !jobs.contains(where: { $0.id == options.id }) else {
             throw BlockError("Job ID '\(options.id)' already in use")
         }
-        guard options.speed >= 0 else { throw BlockError("Parameter 'speed' expects a non-negative value") }
         let job = Job(options, body: body, list: self, transaction: transaction)
         jobs.insert(job, at: 0)
         transaction.add(job)
         job.move(to: .created)
+        guard options.speed >= 0 else {
+            transaction.forget(job)
+            job.remove()
+            throw BlockError("Parameter 'speed' expects a non-negative value")
+        }
         return job
+    }
+
+    /// Takes a job away that could not be set up, and was not started. What its body has done so far is the caller's to undo.
+    public func discard(_ job: Job) async {
+        job.transaction.forget(job)
+        await job.nodes.release()
+        job.remove()
     }
 
     /// Starts the work of a job.

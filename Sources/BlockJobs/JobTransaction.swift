@@ -18,6 +18,13 @@ public final class JobTransaction {
         working += 1
     }
 
+    /// A job that was not started goes away.
+    func forget(_ job: Job) {
+        jobs.removeAll { $0 === job }
+        working -= 1
+        workEnds.notifyAll()
+    }
+
     /// The work of a job has ended, well or not.
     func workEnded(of job: Job) async {
         working -= 1
@@ -41,9 +48,10 @@ public final class JobTransaction {
     /// A client cancels a job, and all others with it.
     func cancel(_ job: Job) async {
         job.state.cancel()
-        job.changes.notifyAll()
-        // A job that is at work ends up in `workEnded`.
-        if job.status.hasEndedWork { await abort(startingWith: job) }
+        job.goOn()
+        // A job that is at work ends up in `workEnded`; one that was not started never would.
+        if job.status == .created { working -= 1 }
+        if job.status.hasEndedWork || job.status == .created { await abort(startingWith: job) }
     }
 
     /// The last step of all jobs, which are pending.
@@ -69,8 +77,9 @@ public final class JobTransaction {
         first.move(to: .aborting)
         let others = jobs.filter { $0 !== first }
         for job in others {
+            if job.status == .created, !job.isCancelled { working -= 1 }
             job.state.cancel()
-            job.changes.notifyAll()
+            job.goOn()
         }
         await workEnds.wait(until: { working == 0 })
         for job in others { job.move(to: .aborting) }
@@ -83,6 +92,7 @@ public final class JobTransaction {
 
     private func conclude(_ job: Job) async {
         await job.body.clean()
+        await job.nodes.release()
         jobs.removeAll { $0 === job }
         if job.options.isBlockJob {
             let isCancelled = job.isCancelled && job.error?.errno == .ECANCELED

@@ -23,11 +23,17 @@ public struct BlockGraphDescription {
         }
         var nodes: [XDbgBlockGraphNode] = []
         var edges: [XDbgBlockGraphEdge] = []
-        for backend in graph.backends {
+        for backend in graph.backends where backend.holder == nil {
             let id = number(backend)
             nodes.insert(XDbgBlockGraphNode(id: id, type: .blockBackend, name: ""), at: 0)
-            let node = number(backend.node)
-            edges.insert(edge(parent: id, child: node, name: "root", backend.permissions), at: 0)
+            edges.insert(edge(parent: id, backend, child: number(backend.node)), at: 0)
+        }
+        for holder in holders.reversed() {
+            let id = number(holder)
+            nodes.insert(XDbgBlockGraphNode(id: id, type: .blockJob, name: holder.name), at: 0)
+            for backend in graph.backends.reversed() where backend.holder === holder {
+                edges.insert(edge(parent: id, backend, child: number(backend.node)), at: 0)
+            }
         }
         for node in graph.nodes {
             let id = number(node)
@@ -38,6 +44,19 @@ public struct BlockGraphDescription {
             }
         }
         return XDbgBlockGraph(nodes: nodes, edges: edges)
+    }
+
+    /// The jobs and the like, the oldest first.
+    private var holders: [any BackendHolder] {
+        var holders: [any BackendHolder] = []
+        for case let holder? in graph.backends.map(\.holder) where !holders.contains(where: { $0 === holder }) {
+            holders.append(holder)
+        }
+        return holders
+    }
+
+    private func edge(parent: UInt64, _ backend: BlockBackend, child: UInt64) -> XDbgBlockGraphEdge {
+        edge(parent: parent, child: child, name: backend.edgeName, backend.permissions)
     }
 
     private func edge(

@@ -11,13 +11,17 @@ extension BlockGraph {
 
     /// Attaches a user from outside of the graph to a node, with its permissions.
     ///
-    /// - Parameter description: the user in messages, as in "block device 'x'".
+    /// - Parameters:
+    ///   - description: the user in messages, as in "block device 'x'".
+    ///   - edgeName: what the user calls the node.
+    ///   - holder: who else than a client's device uses the node; the node can be deleted then as far as users matter.
     /// Errors: another parent does not share a permission, or the driver refuses one (read-only, image lock).
     public func attach(
-        _ description: String, to node: BlockNode, permissions: PermissionPair
+        _ description: String, to node: BlockNode, as edgeName: String = "root", permissions: PermissionPair,
+        holder: (any BackendHolder)? = nil
     ) throws(BlockError) -> BlockBackend {
-        let backend = BlockBackend(description: description, graph: self)
-        let edge = BlockChild(name: "root", role: [.filtered, .primary], parent: .backend(backend), node: node)
+        let backend = BlockBackend(description: description, graph: self, holder: holder)
+        let edge = BlockChild(name: edgeName, role: [.filtered, .primary], parent: .backend(backend), node: node)
         edge.permissions = permissions
         node.parents.append(edge)
         do {
@@ -28,6 +32,7 @@ extension BlockGraph {
         }
         backend.attach(edge)
         backends.append(backend)
+        stopIfDrained(backend)
         return backend
     }
 

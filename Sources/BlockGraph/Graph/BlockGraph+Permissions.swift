@@ -79,7 +79,7 @@ extension BlockChild {
     var use: String {
         switch parent {
         case .node: "\(parent.description) (uses node '\(node.name)' as '\(name)' child)"
-        case .backend: "\(parent.description) (uses node '\(node.name)' as 'root' child)"
+        case .backend: "\(parent.description) (uses node '\(node.name)' as '\(name)' child)"
         }
     }
 }

@@ -13,6 +13,9 @@ public final class BlockGraph {
     /// The backends in the order in which they were attached.
     public internal(set) var backends: [BlockBackend] = []
 
+    /// The drained sections under way, the innermost last.
+    var drainedSections: [DrainedSection] = []
+
     private var nodesByName: [String: BlockNode] = [:]
     private var generatedNames = 0
     private var creations = 0
@@ -90,23 +93,17 @@ public final class BlockGraph {
         return node
     }
 
-    /// Deletes a node that a client made. Errors: the node is in use, or was not made by a client.
+    /// Deletes a node that a client made. Errors: the node is in use, or blocked, or was not made by a client.
     public func delete(_ node: BlockNode) async throws(BlockError) {
-        let hasUser = node.parents.contains { if case .backend = $0.parent { true } else { false } }
+        let hasUser = node.parents.contains { edge in
+            if case .backend(let backend) = edge.parent { backend.holder == nil } else { false }
+        }
         if hasUser { throw BlockError("Node \(node.name) is in use") }
-        try checkNotBacking(node)
+        try node.checkNotBlocked(for: .delete)
         guard node.isOwnedByMonitor else { throw BlockError("Node \(node.name) is not owned by the monitor") }
         guard node.parents.isEmpty else { throw BlockError("Block device \(node.name) is in use") }
         node.isOwnedByMonitor = false
         await closeIfUnused(node)
-    }
-
-    /// Errors: the node is the backing image of another one, which counts on its content and length.
-    public func checkNotBacking(_ node: BlockNode) throws(BlockError) {
-        for edge in node.parents.reversed() where edge.role.contains(.copyOnWrite) {
-            guard case .node(let overlay) = edge.parent else { continue }
-            throw BlockError("Node '\(node.name)' is busy: node is used as backing hd of '\(overlay.name)'")
-        }
     }
 
     /// Closes all nodes, parents first. Their backends have been detached.

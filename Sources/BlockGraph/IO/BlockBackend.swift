@@ -10,6 +10,8 @@ public final class BlockBackend: Sendable {
     public let description: String
     /// The graph of the node.
     public let graph: BlockGraph
+    /// The job or the like that the backend belongs to; nil where it stands for itself.
+    public let holder: (any BackendHolder)?
     /// Whether every write is made durable before it returns. Set before the first request.
     public var isWriteThrough: Bool {
         get { writeThrough.load(ordering: .relaxed) }
@@ -23,9 +25,10 @@ public final class BlockBackend: Sendable {
     /// Set on the `GraphActor` before the first request and taken away after the last.
     private nonisolated(unsafe) var attachedEdge: BlockChild?
 
-    init(description: String, graph: BlockGraph) {
+    init(description: String, graph: BlockGraph, holder: (any BackendHolder)? = nil) {
         self.description = description
         self.graph = graph
+        self.holder = holder
     }
 
     var edge: BlockChild? { attachedEdge }
@@ -42,6 +45,9 @@ public final class BlockBackend: Sendable {
         guard let attachedEdge else { preconditionFailure("\(description) is used after it was detached") }
         return attachedEdge.node
     }
+
+    /// What the user calls the node.
+    @GraphActor public var edgeName: String { edge?.name ?? "" }
 
     /// The permissions that the user has.
     @GraphActor public var permissions: PermissionPair { edge?.permissions ?? PermissionPair() }
@@ -109,6 +115,14 @@ public final class BlockBackend: Sendable {
         await gate.enter()
         defer { gate.leave() }
         return try await node.blockStatusAbove(base: base, range, precision: precision)
+    }
+
+    /// Does work on the nodes below that is not one request to this node, as a job does: it counts as one, so that drained
+    /// sections wait for it, and it waits for them.
+    public func perform<Result>(_ body: () async throws(Errno) -> Result) async throws(Errno) -> Result {
+        await gate.enter()
+        defer { gate.leave() }
+        return try await body()
     }
 
     private func completed(_ flags: WriteFlags) -> WriteFlags {

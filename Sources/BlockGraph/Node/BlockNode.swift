@@ -28,6 +28,8 @@ public final class BlockNode: Sendable {
     @GraphActor public internal(set) var isOwnedByMonitor = false
     /// The options as they were given, for queries and for reopening: of the type that the driver understands.
     @GraphActor public var sourceOptions: (any Sendable)?
+    /// What forbids operations on the node, the newest last; see `block`.
+    @GraphActor var blockers: [OperationBlocker] = []
     /// The permissions that the parents have in all.
     @GraphActor public internal(set) var permissions = PermissionPair()
 

@@ -33,7 +33,7 @@ extension StorageDaemon {
         }
         guard arguments.size >= 0 else { throw QMPError("Parameter 'size' expects a >0 size") }
         try await reporting { () async throws(BlockError) in
-            try graph.checkNotBacking(node)
+            try node.checkNotBlocked(for: .resize)
             let backend = try graph.attach(
                 "an unnamed block device", to: node, permissions: PermissionPair(used: .resize))
             defer { graph.release(backend) }
@@ -51,6 +51,7 @@ extension StorageDaemon {
         guard top.parents.allSatisfy({ if case .backend = $0.parent { true } else { false } }) else {
             throw QMPError("Need a root block node")
         }
+        try await reporting { () throws(BlockError) in try top.checkNotBlocked(for: .changeBackingFile) }
         if node.driver.backingChild == nil {
             throw QMPError("not allowing backing file change on an image without a backing file")
         }

@@ -30,7 +30,6 @@ import Testing
             JSON.object(OutputFilter.withoutTime(event)).goldenText()
                 == #"{"event": "E", "timestamp": {"microseconds": "USECS", "seconds": "SECS"}}"#)
         #expect(OutputFilter.withDashes(["new_state": [["a_b": 1]]]) == ["new-state": [["a-b": 1]]])
-        #expect(OutputFilter.withoutSizes(["x": ["actual-size": 4096]]) == ["x": ["actual-size": "SIZE"]])
     }
 
     @Test func `differences are shown with lines around them`() {
@@ -57,6 +56,15 @@ import Testing
         #expect(json.name == "quit" && json.arguments == ["a": 1])
         #expect(throws: ScenarioFailure.self) { try TranscriptScenario.command("quit now") }
         #expect(throws: ScenarioFailure.self) { try TranscriptScenario.command("{") }
+    }
+
+    @Test func `programs say what is to be known of them`() {
+        let text =
+            "#!/bin/sh\n# group: a b\n# group: c\n# summary: what it does\n# unsupported: cairn not yet\n# unsupported: x y\n"
+        let scenario = ExecutableScenario(name: "n", path: "/n", text: text)
+        #expect(scenario.groups == ["a", "b", "c"])
+        #expect(scenario.summary == "what it does")
+        #expect(scenario.unsupported == [.cairn: "not yet"])
     }
 
     @Test func `results have a form for programs`() {

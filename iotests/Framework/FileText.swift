@@ -39,6 +39,13 @@ enum FileText {
         return names.sorted()
     }
 
+    /// The path from the root to a file that is there: programs run in directories of their own. Errors: it is not there.
+    static func absolute(_ path: String) throws(ScenarioFailure) -> String {
+        guard let found = realpath(path, nil) else { throw failure("find", path) }
+        defer { free(found) }
+        return String(cString: found)
+    }
+
     private static func failure(_ verb: String, _ path: String) -> ScenarioFailure {
         ScenarioFailure("cannot \(verb) '\(path)': \(Errno(rawValue: errno))")
     }

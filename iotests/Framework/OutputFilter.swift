@@ -47,18 +47,4 @@ public struct OutputFilter: Sendable {
         default: value
         }
     }
-
-    /// The value with what depends on the machine replaced: sizes that the file system decides on.
-    public static func withoutSizes(_ value: JSON) -> JSON {
-        switch value {
-        case .object(let object):
-            .object(
-                JSONObject(
-                    object.members.map { member in
-                        (member.name, member.name == "actual-size" ? "SIZE" : withoutSizes(member.value))
-                    }))
-        case .array(let elements): .array(elements.map(withoutSizes))
-        default: value
-        }
-    }
 }

@@ -16,7 +16,8 @@ public struct ScenarioCatalogue: Sendable {
             if name.hasSuffix(".qmp") {
                 found.append(TranscriptScenario(name: String(name.dropLast(4)), text: try FileText.read(path)))
             } else if !name.hasSuffix(".out"), Self.isProgram(path) {
-                found.append(ExecutableScenario(name: name, path: path, text: try FileText.read(path)))
+                let program = try FileText.absolute(path)
+                found.append(ExecutableScenario(name: name, path: program, text: try FileText.read(path)))
             }
         }
         scenarios = found.sorted { $0.name < $1.name }

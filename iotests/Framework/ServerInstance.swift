@@ -78,7 +78,7 @@ public final class ServerInstance: Sendable {
         case .emulator:
             try await succeed("device_add", ["driver": "scsi-hd", "id": "guest", "drive": .string(node)])
         case .cairn, .storageDaemon:
-            let address: JSON = ["type": "unix", "path": .string("\(context.directory)/nbd")]
+            let address: JSON = ["type": "unix", "data": ["path": .string("\(context.directory)/nbd")]]
             try await succeed("nbd-server-start", ["addr": address])
             try await succeed(
                 "block-export-add", ["type": "nbd", "id": "guest", "node-name": .string(node), "writable": true])
@@ -129,12 +129,5 @@ public final class ServerInstance: Sendable {
             throw ScenarioFailure("the server does not end; it wrote: \(process.output)")
         }
         guard status == 0 else { throw ScenarioFailure("the server ended with \(status): \(process.output)") }
-    }
-
-    /// Kills the server as a crash of the machine would, and waits for its end.
-    public func kill() async {
-        process.signal(SIGKILL)
-        _ = await process.waitForEnd()
-        await client.close()
     }
 }

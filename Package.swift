@@ -81,7 +81,7 @@ let package = Package(
             [
                 "BlockDrivers", "BlockGraph", "IOLoop", "JSON", "QAPI", "QMPProtocol", "QMPSchema", "Qcow2Format",
             ]),
-        library("BlockJobs", ["BlockGraph", "IOLoop"]),
+        library("BlockJobs", ["BlockDrivers", "BlockGraph", "BlockNodes", "IOLoop"]),
         library("IOCommands", ["BlockGraph", "CLinuxShims", "IOLoop"]),
 
         // Servers and clients.

@@ -7,6 +7,7 @@ extension BlockdevOptions.Driver {
         case .file, .hostDevice, .nullCo, .nullAio: []
         case .raw(let raw): [("file", raw.file)]
         case .copyBeforeWrite(let cbw): [("file", cbw.file), ("target", cbw.target)]
+        case .copyOnRead(let cor): [("file", cor.file)]
         case .snapshotAccess(let access): [("file", access.file)]
         case .throttle(let throttle): [("file", throttle.file)]
         case .qcow2(let qcow2): [("file", qcow2.file)] + qcow2.otherChildren

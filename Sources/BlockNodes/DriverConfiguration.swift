@@ -10,6 +10,7 @@ enum DriverConfiguration {
     case qcow2(Qcow2Configuration)
     case raw(RawConfiguration)
     case copyBeforeWrite(CopyBeforeWriteConfiguration)
+    case copyOnRead(bottom: BlockNode?)
     case snapshotAccess
     case throttle(ThrottleNodeConfiguration)
     case blkdebug(BlkdebugConfiguration)
@@ -24,7 +25,7 @@ enum DriverConfiguration {
         case .copyBeforeWrite(let configuration): configuration
         case .throttle(let configuration): configuration
         case .blkdebug(let configuration): configuration
-        case .snapshotAccess: ()
+        case .copyOnRead, .snapshotAccess: ()
         }
     }
 }
@@ -32,7 +33,7 @@ enum DriverConfiguration {
 extension NodeFactory {
     /// The configuration that QMP's options say.
     ///
-    /// Errors: a bitmap or a throttle group that is named does not exist; options do not go together.
+    /// Errors: a bitmap, node or throttle group that is named does not exist; options do not go together.
     func configuration(
         of options: BlockdevOptions.Driver, _ node: NodeOptions
     ) throws(BlockError) -> DriverConfiguration {
@@ -44,10 +45,17 @@ extension NodeFactory {
         case .qcow2(let qcow2): .qcow2(Qcow2Configuration(qcow2))
         case .raw(let raw): .raw(RawConfiguration(raw))
         case .copyBeforeWrite(let cbw): .copyBeforeWrite(try CopyBeforeWriteConfiguration(cbw, in: graph))
+        case .copyOnRead(let cor): .copyOnRead(bottom: try bottom(of: cor))
         case .snapshotAccess: .snapshotAccess
         case .throttle(let throttle): .throttle(try throttleConfiguration(throttle))
         case .blkdebug(let blkdebug): .blkdebug(BlkdebugConfiguration(blkdebug))
         }
+    }
+
+    private func bottom(of options: BlockdevOptionsCor) throws(BlockError) -> BlockNode? {
+        guard let name = options.bottom else { return nil }
+        guard let node = graph.node(named: name) else { throw BlockError("Bottom node '\(name)' not found") }
+        return node
     }
 
     private func throttleConfiguration(

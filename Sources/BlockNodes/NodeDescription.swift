@@ -97,6 +97,7 @@ public struct NodeDescription {
 
     /// Whether a file is at the bottom of the node; what is not in a file is said to be aligned to sectors.
     private var hasFile: Bool {
+        if node.driver is CommitTopDriver { return false }
         if node.children.isEmpty { return node.driver is FileDriver }
         return node.children.allSatisfy { NodeDescription($0.node).hasFile }
     }

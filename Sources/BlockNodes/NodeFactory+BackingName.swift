@@ -64,22 +64,42 @@ extension NodeFactory {
     public func withWriteAccess(to node: BlockNode, _ body: () async throws(BlockError) -> Void)
         async throws(BlockError)
     {
-        guard node.isReadOnly else { return try await body() }
-        try await graph.reopen(try reopenItems(below: node, isReadOnly: false))
+        let access = try await makeWritable(node)
         do {
             try await body()
         } catch {
-            try? await graph.reopen(reopenItems(below: node, isReadOnly: true))  // The first error is the one to tell.
+            try? await takeBack(access)  // The first error is the one to tell.
             throw error
         }
-        try await graph.reopen(try reopenItems(below: node, isReadOnly: true))
+        try await takeBack(access)
     }
 
-    /// What makes a node, and the files that hold its image, read-only or writable, and leaves all else.
-    private func reopenItems(below node: BlockNode, isReadOnly: Bool) throws(BlockError) -> [ReopenItem] {
-        var items: [ReopenItem] = []
+    /// Makes a node writable, and the files that hold its image, as far as they are read-only.
+    ///
+    /// - Returns: what `takeBack` needs.
+    /// Errors: a file cannot be opened for writing; the image is damaged.
+    public func makeWritable(_ node: BlockNode) async throws(BlockError) -> WriteAccess {
+        var nodes: [BlockNode] = []
         var next: BlockNode? = node
-        while let node = next, let source = node.sourceOptions as? BlockdevOptions {
+        while let node = next, node.sourceOptions is BlockdevOptions {
+            if node.isReadOnly { nodes.append(node) }
+            next = node.children.first { $0.role.contains(.primary) }?.node
+        }
+        try await setReadOnly(false, nodes)
+        return WriteAccess(nodes: nodes)
+    }
+
+    /// Makes nodes read-only that `makeWritable` has made writable.
+    public func takeBack(_ access: WriteAccess) async throws(BlockError) {
+        try await setReadOnly(true, access.nodes)
+    }
+
+    /// Makes nodes read-only or writable, and leaves all else.
+    private func setReadOnly(_ isReadOnly: Bool, _ nodes: [BlockNode]) async throws(BlockError) {
+        guard !nodes.isEmpty else { return }
+        var items: [ReopenItem] = []
+        for node in nodes {
+            guard let source = node.sourceOptions as? BlockdevOptions else { continue }
             var options = node.options
             options.isReadOnly = isReadOnly
             items.append(
@@ -87,8 +107,12 @@ extension NodeFactory {
                     node: node, options: options,
                     driverOptions: try configuration(of: source.driver, options).forReopening, sourceOptions: source,
                     newChildren: []))
-            next = node.children.first { $0.role.contains(.primary) }?.node
         }
-        return items
+        try await graph.reopen(items)
     }
+}
+
+/// The nodes that are writable for some time only.
+public struct WriteAccess: Sendable {
+    let nodes: [BlockNode]
 }

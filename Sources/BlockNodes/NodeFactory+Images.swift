@@ -174,7 +174,7 @@ extension NodeFactory {
         guard let driver = BlockdevDriver(rawValue: driver) else { throw BlockError("Unknown driver '\(driver)'") }
         return switch driver {
         case .file, .hostDevice, .nullCo, .nullAio, .blkdebug: true
-        case .qcow2, .raw, .copyBeforeWrite, .snapshotAccess, .throttle: false
+        case .qcow2, .raw, .copyBeforeWrite, .copyOnRead, .snapshotAccess, .throttle: false
         }
     }
 }
@@ -183,7 +183,7 @@ extension BlockdevDriver {
     /// Whether the driver shows the data of its child "file", whatever that is.
     fileprivate var isFilter: Bool {
         switch self {
-        case .copyBeforeWrite, .snapshotAccess, .throttle: true
+        case .copyBeforeWrite, .copyOnRead, .snapshotAccess, .throttle: true
         case .blkdebug, .file, .hostDevice, .nullAio, .nullCo, .qcow2, .raw: false
         }
     }

@@ -85,6 +85,8 @@ public struct NodeFactory {
         case .raw(let raw): RawDriver.open(raw, in: node, file: try child("file"))
         case .copyBeforeWrite(let cbw):
             try CopyBeforeWriteDriver.open(cbw, in: node, source: try child("file"), target: try child("target"))
+        case .copyOnRead(let bottom):
+            try CopyOnReadDriver.open(in: node, file: try child("file"), bottom: bottom)
         case .snapshotAccess: SnapshotAccessDriver.open(in: node, file: try child("file"))
         case .throttle(let throttle): ThrottleDriver.open(throttle, in: node, file: try child("file"))
         case .blkdebug(let blkdebug): try await BlkdebugDriver.open(blkdebug, in: node, image: try child("image"))

@@ -28,7 +28,7 @@ struct ReopenCheck {
             ]
         case .raw: ["offset", "size"]
         case .file, .hostDevice: ["drop-cache"]
-        case .blkdebug, .copyBeforeWrite, .snapshotAccess, .nullAio, .nullCo, .throttle: []
+        case .blkdebug, .copyBeforeWrite, .copyOnRead, .snapshotAccess, .nullAio, .nullCo, .throttle: []
         }
     }
 
@@ -61,7 +61,7 @@ struct ReopenCheck {
 
     private func checkSupport(_ old: BlockdevOptions) throws(BlockError) {
         switch old.driver {
-        case .copyBeforeWrite, .snapshotAccess:
+        case .copyBeforeWrite, .copyOnRead, .snapshotAccess:
             throw BlockError(
                 "Block format '\(node.driver.driverName)' used by node '\(node.name)' does not support reopening files")
         case .blkdebug, .file, .hostDevice, .nullCo, .nullAio, .qcow2, .raw, .throttle: return

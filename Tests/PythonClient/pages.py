@@ -62,7 +62,8 @@ class Shell:
         links = os.path.join(self.directory.name, ".bin")
         os.mkdir(links)
         os.symlink(program(), os.path.join(links, "cairn-storage-daemon"))
-        os.symlink(os.path.join(os.path.dirname(program()), "cairn-img"), os.path.join(links, "cairn-img"))
+        for name in ("cairn-img", "cairn-io"):
+            os.symlink(os.path.join(os.path.dirname(program()), name), os.path.join(links, name))
         # nbdsh runs the first python3 on the PATH, which must be the system's.
         environment = dict(os.environ, PATH=f"{links}:/usr/bin:{os.environ['PATH']}", HOME=self.directory.name)
         self.process = subprocess.Popen(

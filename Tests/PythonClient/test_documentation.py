@@ -18,6 +18,9 @@ class DocumentationTests(unittest.TestCase):
     def test_incremental_backup(self):
         self.check("incremental-backup.md")
 
+    def test_backing_chains(self):
+        self.check("backing-chains.md")
+
     def test_command_line(self):
         self.check("command-line.md")
 

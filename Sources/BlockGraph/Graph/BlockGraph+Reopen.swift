@@ -68,6 +68,7 @@ extension BlockGraph {
             }
             for item in items {
                 for (edge, node) in item.newChildren where edge.node !== node {
+                    try edge.checkNotFrozen()
                     try checkCycle(item.node, edge.name, node)
                     formerChildren.append(edge.node)
                     undo.append(redirect(edge, to: node))
@@ -78,6 +79,7 @@ extension BlockGraph {
                     undo.append { self.unlink(edge) }
                 }
                 for edge in item.removedChildren {
+                    try edge.checkNotFrozen()
                     formerChildren.append(edge.node)
                     undo.append(remove(edge, of: item.node))
                 }

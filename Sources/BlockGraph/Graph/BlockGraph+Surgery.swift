@@ -75,12 +75,18 @@ extension BlockGraph {
         case .replace(let node, let other, let moves):
             var undo: [@GraphActor @Sendable () -> Void] = []
             for edge in node.parents where moves(edge) {
-                if case .node(let parent) = edge.parent, reaches(other, parent) { continue }
+                if case .node(let parent) = edge.parent {
+                    if reaches(other, parent) { continue }
+                    guard !edge.isFrozen else {
+                        throw BlockError("Cannot change '\(edge.name)' link from '\(parent.name)' to '\(node.name)'")
+                    }
+                }
                 undo.append(redirect(edge, to: other))
             }
             return undo
         case .setBacking(let node, let backing):
             let edge = node.driver.backingChild
+            try edge?.checkNotFrozen()
             switch (edge, backing) {
             case (let edge?, let backing?):
                 try checkCycle(node, edge.name, backing)

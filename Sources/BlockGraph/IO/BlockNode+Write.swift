@@ -47,7 +47,7 @@ extension BlockNode {
     }
 
     /// Writes an aligned range in pieces that the driver takes.
-    private func writeAligned(_ range: ByteRange, from buffer: IOBuffer, flags: WriteFlags) async throws(Errno) {
+    func writeAligned(_ range: ByteRange, from buffer: IOBuffer, flags: WriteFlags) async throws(Errno) {
         let driver = driver
         let limits = driver.limits
         if let sink = driver.debugEventSink { await sink.debugEvent(.pwritev) }

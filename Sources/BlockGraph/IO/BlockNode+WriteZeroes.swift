@@ -71,7 +71,7 @@ extension BlockNode {
     }
 
     /// Zeroes an aligned range, cut where the driver's efficient alignment and its limit ask for it.
-    private func zeroAligned(_ range: ByteRange, flags: WriteFlags) async throws(Errno) {
+    func zeroAligned(_ range: ByteRange, flags: WriteFlags) async throws(Errno) {
         let driver = driver
         let limits = driver.limits
         if let sink = driver.debugEventSink { await sink.debugEvent(.pwritevZero) }

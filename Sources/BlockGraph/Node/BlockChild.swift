@@ -13,6 +13,9 @@ public final class BlockChild: Sendable {
     /// The permissions that the parent has.
     @GraphActor public internal(set) var permissions = PermissionPair()
 
+    /// How many count on the edge staying as it is; see `BlockGraph.freeze`.
+    @GraphActor var freezeCount = 0
+
     /// Written on the `GraphActor` in drained sections, when no I/O reads it: the drain's gate orders the two.
     private nonisolated(unsafe) var current: BlockNode
 

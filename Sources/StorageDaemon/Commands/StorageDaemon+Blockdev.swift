@@ -48,9 +48,7 @@ extension StorageDaemon {
         guard let node = graph.node(named: arguments.imageNodeName) else {
             throw QMPError("Cannot find device='' nor node-name='\(arguments.imageNodeName)'")
         }
-        guard top.parents.allSatisfy({ if case .backend = $0.parent { true } else { false } }) else {
-            throw QMPError("Need a root block node")
-        }
+        guard top.isRoot else { throw QMPError("Need a root block node") }
         try await reporting { () throws(BlockError) in try top.checkNotBlocked(for: .changeBackingFile) }
         if node.driver.backingChild == nil {
             throw QMPError("not allowing backing file change on an image without a backing file")

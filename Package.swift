@@ -149,7 +149,9 @@ let package = Package(
         tests(
             "BlockNodes",
             ["BlockDrivers", "BlockGraph", "BlockTestSupport", "IOLoop", "JSON", "QAPI", "QMPSchema", "Qcow2Format"]),
-        tests("BlockJobs", ["BlockGraph", "BlockTestSupport", "IOLoop"]),
+        tests(
+            "BlockJobs",
+            ["BlockDrivers", "BlockGraph", "BlockNodes", "BlockTestSupport", "IOLoop", "JSON", "QAPI", "QMPSchema"]),
         tests("IOCommands", ["BlockDrivers", "BlockGraph", "IOLoop"], resources: [.copy("Fixtures")]),
         tests("BlockExports", ["BlockGraph", "BlockDrivers", "IOLoop", "NBDProtocol"]),
         tests("QMPServer", ["IOLoop", "JSON", "QAPI", "QMPProtocol", logging]),

@@ -97,7 +97,6 @@ public struct NodeDescription {
 
     /// Whether a file is at the bottom of the node; what is not in a file is said to be aligned to sectors.
     private var hasFile: Bool {
-        if node.driver is CommitTopDriver { return false }
         if node.children.isEmpty { return node.driver is FileDriver }
         return node.children.allSatisfy { NodeDescription($0.node).hasFile }
     }
@@ -116,7 +115,8 @@ public struct NodeDescription {
             writeZeroesAlignment: unlessDefault(limits.writeZeroesAlignment, standard.writeZeroesAlignment)
                 .map(UInt32.init(clamping:)),
             maxTransfer: unlessDefault(limits.maximumTransfer, standard.maximumTransfer).map(UInt32.init(clamping:)),
-            maxIov: 1024, minMemAlignment: hasFile ? UInt64(limits.memoryAlignment) : 512,
+            maxIov: 1024,
+            minMemAlignment: hasFile && !(node.driver is CommitTopDriver) ? UInt64(limits.memoryAlignment) : 512,
             optMemAlignment: UInt64(max(4096, limits.memoryAlignment)))
     }
 }

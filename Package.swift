@@ -159,9 +159,8 @@ let package = Package(
         tests(
             "StorageDaemon",
             [
-                "BlockDrivers", "BlockGraph", "IOLoop", "JSON", "NBDProtocol", "QAPI", "QMPClient", "QMPProtocol",
-                "QMPSchema",
-                "cairn-storage-daemon",
+                "BlockDrivers", "BlockGraph", "BlockTestSupport", "IOLoop", "JSON", "NBDProtocol", "QAPI", "QMPClient",
+                "QMPProtocol", "QMPSchema", "cairn-storage-daemon",
             ]),
         tests("IOTests", ["JSON"]),
         tests("ImageTool", ["IOLoop"]),

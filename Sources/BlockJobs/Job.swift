@@ -142,12 +142,6 @@ public final class Job {
         return action
     }
 
-    /// Waits for some time, less where the job is cancelled. Pauses where that is asked for.
-    func rest(for duration: Duration) async {
-        await sleep(until: MonotonicTime.now.advanced(by: duration))
-        await pausePoint()
-    }
-
     private func sleep(until deadline: MonotonicTime) async {
         isWaiting = true
         defer { isWaiting = false }

@@ -8,15 +8,15 @@ import IOLoop
 @GraphActor
 final class OrderedCopy {
     /// The most bytes of a part.
-    static let partSize: Int64 = 512 * 1024
+    nonisolated static let partSize: Int64 = 512 * 1024
     /// The most bytes of a run of zeroes, or of bytes that are left out.
-    static let runSize: Int64 = 64 << 20
+    nonisolated static let runSize: Int64 = 64 << 20
     /// How many parts are copied at the same time.
-    static let concurrency = 16
+    nonisolated static let concurrency = 16
     /// How many parts may be copied before the first one.
-    static let lookAhead = 64
+    nonisolated static let lookAhead = 64
     /// How long a request rests that failed and is tried again nevertheless.
-    static let retryDelay = Duration.milliseconds(100)
+    nonisolated static let retryDelay = Duration.milliseconds(100)
 
     /// What becomes of parts that cannot be copied although nobody minds.
     enum Failures {
@@ -107,7 +107,7 @@ final class OrderedCopy {
                 await job.pausePoint()
             } else if running < Self.concurrency, let part = parts.first(where: \.isWaiting) {
                 start(part)
-                if !part.isZero { await job.throttle(part.range.length) }
+                await keepToLimit(part)
             } else if running < Self.concurrency, parts.count < Self.lookAhead, position < length {
                 await addRun()
             } else if parts.isEmpty {
@@ -116,6 +116,12 @@ final class OrderedCopy {
                 await job.wait(until: { canGoOn })
             }
         }
+    }
+
+    /// Waits as long as the limit asks for after a part, unless an error is to be told of.
+    private func keepToLimit(_ part: Part) async {
+        guard !part.isZero, let deadline = job.limiter.account(part.range.length) else { return }
+        await job.rest(until: deadline) { if case .failed? = parts.first?.state { true } else { false } }
     }
 
     /// Whether there is something to do but to wait for requests.
@@ -189,7 +195,7 @@ final class OrderedCopy {
                 first.state = .done
                 advance()
             } else {
-                await job.rest(for: Self.retryDelay)
+                await job.rest(until: MonotonicTime.now.advanced(by: Self.retryDelay))
             }
         }
         for part in parts { if case .failed = part.state { part.state = .waiting } }

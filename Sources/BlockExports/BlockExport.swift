@@ -1,3 +1,4 @@
+import BlockGraph
 import IOLoop
 
 /// A node that is offered to clients outside of the daemon.
@@ -7,6 +8,8 @@ public protocol BlockExport: AnyObject, Sendable {
     var id: String { get }
     /// The kind of the export in QMP: "nbd".
     var typeName: String { get }
+    /// The exported node, nil where the export is gone. Filters of jobs take its place.
+    var node: BlockNode? { get }
     /// The name of the exported node.
     var nodeName: String { get }
     /// Whether the export is going away.

@@ -33,9 +33,9 @@ public final class Job {
     /// Where it stands.
     public internal(set) var state: JobState
     /// The work done so far; its unit is the job's.
-    public private(set) var progress: Int64 = 0
+    public var progress: Int64 { body.progress?.done ?? ownProgress }
     /// What `progress` is expected to become.
-    public private(set) var total: Int64 = 0
+    public var total: Int64 { body.progress?.total ?? ownTotal }
     /// Why the job failed.
     public internal(set) var error: BlockError?
     /// Whether a request has failed that the job is paused for: nothing, or out of space, or another error.
@@ -43,6 +43,8 @@ public final class Job {
     /// Whether the body is at work at this moment rather than waiting.
     public var isBusy: Bool { state.status == .running && !isWaiting }
 
+    private var ownProgress: Int64 = 0
+    private var ownTotal: Int64 = 0
     let body: any JobBody
     unowned let list: JobList
     var transaction: JobTransaction
@@ -75,14 +77,14 @@ public final class Job {
 
     /// More of the work is done.
     public func advance(by amount: Int64) {
-        let (sum, overflow) = progress.addingReportingOverflow(amount)
-        progress = overflow ? .max : sum
+        let (sum, overflow) = ownProgress.addingReportingOverflow(amount)
+        ownProgress = overflow ? .max : sum
     }
 
     /// So much of the work is left.
     public func setRemaining(_ amount: Int64) {
-        let (sum, overflow) = progress.addingReportingOverflow(amount)
-        total = overflow ? .max : sum
+        let (sum, overflow) = ownProgress.addingReportingOverflow(amount)
+        ownTotal = overflow ? .max : sum
     }
 
     /// Waits here while the job is paused.
@@ -107,8 +109,13 @@ public final class Job {
         }
     }
 
-    /// Has a `wait` look again. From the control plane.
-    public func changed() { changes.notifyAll() }
+    /// Waits for work that is going on: returns when it is done, or when the job must pause or end.
+    func waitAtWork(until isDone: @GraphActor () -> Bool) async {
+        await changes.wait(until: { isDone() || state.isCancelled || state.mustPause })
+    }
+
+    /// Has a `wait` look again. From any thread.
+    public nonisolated func changed() { changes.notifyAll() }
 
     /// Notes bytes that have been moved, and waits as long as the limit asks for; less where the job is cancelled.
     /// Pauses where that is asked for.
@@ -149,7 +156,10 @@ public final class Job {
             try? await IOLoop.sleep(until: deadline)  // Cancelled: the job does not wait any more.
             changes.notifyAll()
         }
-        await changes.wait(until: { state.isCancelled || state.mustPause || MonotonicTime.now >= deadline })
+        let speed = speed
+        await changes.wait(until: {
+            state.isCancelled || state.mustPause || self.speed != speed || MonotonicTime.now >= deadline
+        })
         timer.cancel()
     }
 

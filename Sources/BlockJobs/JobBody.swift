@@ -16,6 +16,8 @@ public protocol JobBody: AnyObject {
     func abort() async
     /// Lets go of everything, after `commit` or `abort`.
     func clean() async
+    /// What is done and what that is expected to become, where the body counts it; nil where the job does.
+    var progress: (done: Int64, total: Int64)? { get }
     /// Whether a client who cancels the job while it is ready, without force, gets a result all the same.
     var endsSoftly: Bool { get }
     /// A client changes options of the running job. Error: there is nothing to be changed.
@@ -27,6 +29,7 @@ extension JobBody {
     public func commit() async {}
     public func abort() async {}
     public func clean() async {}
+    public var progress: (done: Int64, total: Int64)? { nil }
     public var endsSoftly: Bool { false }
     public func change(_ options: any Sendable) throws(BlockError) {
         throw BlockError("Job type does not support change")

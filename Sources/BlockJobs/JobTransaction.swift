@@ -48,6 +48,7 @@ public final class JobTransaction {
     /// A client cancels a job, and all others with it.
     func cancel(_ job: Job) async {
         job.state.cancel()
+        job.ioError = nil
         job.goOn()
         // A job that is at work ends up in `workEnded`; one that was not started never would.
         if job.status == .created { working -= 1 }

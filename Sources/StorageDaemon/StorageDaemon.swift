@@ -39,6 +39,8 @@ final class StorageDaemon {
         exports = BlockExportList { id in events.emit(.blockExportDeleted(BlockExportDeletedEvent(id: id))) }
         nbdServer = NBDServer(exports: exports)
         humanMonitor = HumanMonitor(graph: graph) { text in print(text, terminator: "") }
+        // What a guest sees: filters of jobs included.
+        humanMonitor.deviceNode = { [exports] id in exports[id]?.node }
     }
 
     /// Asks the daemon to end; `waitForQuit` returns.

@@ -18,6 +18,19 @@ public struct CopyBeforeWriteConfiguration: Sendable {
     public var timeout: UInt32
     /// The least size of a cluster in bytes: a power of two, or 0.
     public var minimumClusterSize: Int64
+    /// What a job needs of its filter; nil where a client made it.
+    public var job: JobOptions?
+
+    /// What a job needs of its filter.
+    public struct JobOptions: Hashable, Sendable {
+        /// Data are compressed where the target can do that.
+        public var isCompressed = false
+        /// What has been copied is discarded in the source.
+        public var discardsSource = false
+
+        /// The usual options.
+        public init() {}
+    }
 
     /// A configuration with its parts.
     public init(

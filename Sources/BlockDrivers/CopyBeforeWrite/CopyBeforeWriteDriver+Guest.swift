@@ -25,12 +25,12 @@ extension CopyBeforeWriteDriver {
 
     /// Flushes both children. A target that cannot be flushed fails what `on-cbw-error` says.
     public func flush() async throws(Errno) {
-        try await source.node.flush()
+        if flushesSource { try await source.node.flush() }
         do {
             try await target.node.flush()
         } catch {
             guard configuration.onError == .breakSnapshot else { throw error }
-            state.breakSnapshot()
+            state.breakSnapshot(error)
         }
     }
 
@@ -51,7 +51,7 @@ extension CopyBeforeWriteDriver {
             }
         } catch {
             guard configuration.onError == .breakSnapshot else { throw error }
-            state.breakSnapshot()
+            state.breakSnapshot(error)
         }
         await state.reads.waitUntilFree(clusters)
     }
@@ -114,9 +114,9 @@ extension CopyBeforeWriteDriver {
         defer { BufferPool.shared.give(buffer) }
         try await source.node.read(piece, into: buffer)
         if buffer.isZero {
-            try await target.node.writeZeroes(piece, flags: .mayUnmap)
+            try await target.node.writeZeroes(piece, flags: copyFlags.union(.mayUnmap).subtracting(.compressed))
         } else {
-            try await target.node.write(piece, from: buffer)
+            try await target.node.write(piece, from: buffer, flags: copyFlags)
         }
     }
 }

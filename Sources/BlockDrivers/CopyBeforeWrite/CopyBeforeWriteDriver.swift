@@ -1,6 +1,7 @@
 import BlockGraph
 import IOLoop
 import JSON
+import Synchronization
 
 /// The filter that keeps a point in time of the disk below it: before a cluster is written for the first time, its old
 /// data go to the target.
@@ -28,15 +29,21 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
     /// The copies that may begin still.
     let copySlots = AsyncSemaphore(maximumCopies)
     let sleep: @Sendable (Duration) async throws(Errno) -> Void
+    /// Whether the target's backing image is the source: who reads the target reads the source where nothing is copied yet,
+    /// and is waited for before a copy arrives.
+    let isBackedBySource: Bool
+    /// Whether the job is over and the source has its users back.
+    private let leavesSource = Atomic<Bool>(false)
 
     init(
         configuration: CopyBeforeWriteConfiguration, source: BlockChild, target: BlockChild, state: SnapshotState,
-        sleep: @escaping @Sendable (Duration) async throws(Errno) -> Void
+        isBackedBySource: Bool, sleep: @escaping @Sendable (Duration) async throws(Errno) -> Void
     ) {
         self.configuration = configuration
         self.source = source
         self.target = target
         self.state = state
+        self.isBackedBySource = isBackedBySource
         self.sleep = sleep
     }
 
@@ -64,8 +71,12 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
         }
         let state = SnapshotState(length: source.length, clusterSize: clusterSize, covering: configuration.bitmap)
         for bitmap in [state.copy, state.done, state.access] { node.bitmaps.insert(bitmap) }
+        // The section of the job keeps requests away from the target.
+        let isBackedBySource = configuration.job != nil && node.graph.reaches(target, source)
+        if isBackedBySource { target.trackRequests() }
         return CopyBeforeWriteDriver(
-            configuration: configuration, source: sourceEdge, target: targetEdge, state: state, sleep: sleep)
+            configuration: configuration, source: sourceEdge, target: targetEdge, state: state,
+            isBackedBySource: isBackedBySource, sleep: sleep)
     }
 
     /// The size of what is copied at once: not less than what the target allocates at once.
@@ -87,6 +98,28 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
     public var filteredChild: BlockChild? { source }
     public var snapshotLength: Int64 { state.length }
 
+    /// The flags of copies in the target.
+    var copyFlags: WriteFlags {
+        var flags: WriteFlags = isBackedBySource ? .serialising : []
+        if configuration.job?.isCompressed == true { flags.insert(.compressed) }
+        return flags
+    }
+
+    /// Whether flushes reach the source.
+    var flushesSource: Bool { !leavesSource.load(ordering: .relaxed) }
+
+    /// Takes the filter out of the graph, and closes it: its users use the source again. Cannot fail, as the source is less
+    /// restricted then.
+    @GraphActor public func removeFilter(_ node: BlockNode) async {
+        try? await node.graph.replace(node, by: source.node)
+        // The source is for its users to flush.
+        leavesSource.store(true, ordering: .relaxed)
+        await node.graph.closeIfUnused(node)
+    }
+
+    /// The bytes of a cluster: the least that is copied.
+    public var clusterSizeOfCopies: Int64 { state.clusterSize }
+
     // MARK: Control
 
     @GraphActor func describingOptions(of node: BlockNode) -> JSONObject {
@@ -101,14 +134,20 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
     @GraphActor public func permissions(
         on child: BlockChild, of node: BlockNode, wanted: PermissionPair
     ) -> PermissionPair {
+        if child === target, configuration.job != nil {
+            // Nobody trusts the job's target before the job is over.
+            return PermissionPair(used: .write, shared: [.consistentRead, .write, .writeUnchanged])
+        }
         if child === target {
             // The snapshot reader trusts what is there, so that nobody else may write.
             return PermissionPair(used: [.consistentRead, .write], shared: [.consistentRead, .writeUnchanged])
         }
         // A filter without parents does not see writes that pass it by: it is not in use yet.
         guard !node.parents.isEmpty else { return PermissionPair() }
+        let own: BlockPermissions =
+            configuration.job?.discardsSource == true ? [.consistentRead, .write] : .consistentRead
         return PermissionPair(
-            used: wanted.used.union(.consistentRead), shared: wanted.shared.subtracting([.write, .resize]))
+            used: wanted.used.union(own), shared: wanted.shared.subtracting([.write, .resize]))
     }
 
     @GraphActor public func drainFinished() async { await background.waitUntilEmpty() }

@@ -43,6 +43,7 @@ public final class NBDExport: BlockExport {
     /// "nbd"
     @GraphActor public var typeName: String { "nbd" }
     /// The name of the exported node.
+    @GraphActor public var node: BlockNode? { isGone ? nil : backend.node }
     @GraphActor public var nodeName: String { isGone ? "" : backend.node.name }
     /// Whether clients are connected to the export.
     @GraphActor public var hasClients: Bool { !connections.isEmpty }

@@ -20,6 +20,8 @@ public final class DirtyBitmap: Sendable {
         var isPersistent: Bool
         var isReadOnly = false
         var isInconsistent = false
+        /// Takes the writes meanwhile.
+        var successor: DirtyBitmap?
     }
 
     private let state: Mutex<State>
@@ -45,7 +47,7 @@ public final class DirtyBitmap: Sendable {
     /// Marks what `range` touches as dirty if the bitmap is recording. Called after each guest write has completed; a
     /// range that is dirty already costs a look-up.
     public func markDirty(_ range: Range<Int64>) {
-        state.withLock { if $0.isRecording { $0.bits.set(range) } }
+        state.withLock { if $0.isRecording, $0.successor == nil { $0.bits.set(range) } }
     }
 
     /// The same after a write that may have made the disk longer: the bitmap follows first, so that nothing written is lost
@@ -56,7 +58,7 @@ public final class DirtyBitmap: Sendable {
             // A driver's own bitmaps, which record nothing, belong to a point in time and keep their length.
             guard state.isRecording || name != nil else { return }
             if range.upperBound > state.bits.length, length > state.bits.length { state.bits.truncate(to: length) }
-            if state.isRecording { state.bits.set(range) }
+            if state.isRecording, state.successor == nil { state.bits.set(range) }
         }
     }
 
@@ -110,6 +112,36 @@ public final class DirtyBitmap: Sendable {
 
     /// Follows a change of the disk's size; what is added is clean.
     public func truncate(to length: Int64) { state.withLock { $0.bits.truncate(to: length) } }
+
+    // MARK: Successors
+
+    /// Makes a bitmap without name that takes the writes from now on, while a job uses this one, which is busy and stays as it
+    /// is. It is for the caller to put into the list of the node, as the newest.
+    public func makeSuccessor(length: Int64) -> DirtyBitmap {
+        let successor = DirtyBitmap(name: nil, length: length, granularity: granularity, recording: isRecording)
+        state.withLock { state in
+            state.successor = successor
+            state.isBusy = true
+        }
+        return successor
+    }
+
+    /// The job is over: this bitmap takes the writes again, and holds what its successor holds; and what it held before, where
+    /// that is to be kept. The successor is for the caller to take out of the list, afterwards: until then no write is lost.
+    public func endSuccession(keepingBits: Bool) {
+        state.withLock { state in
+            guard let successor = state.successor else { return }
+            if !keepingBits { state.bits.clear() }
+            state.bits.merge(successor.snapshot())
+            state.successor = nil
+            state.isBusy = false
+        }
+    }
+
+    /// The bits that an image is to keep: with those of a successor, as a crash must not lose them.
+    public var bitsToStore: HierarchicalBitmap {
+        state.withLock { state in state.successor.map { state.bits.merged(with: $0.snapshot()) } ?? state.bits }
+    }
 
     // MARK: State
 

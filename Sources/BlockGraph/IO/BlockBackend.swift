@@ -119,7 +119,9 @@ public final class BlockBackend: Sendable {
 
     /// Does work on the nodes below that is not one request to this node, as a job does: it counts as one, so that drained
     /// sections wait for it, and it waits for them.
-    public func perform<Result>(_ body: () async throws(Errno) -> Result) async throws(Errno) -> Result {
+    public func perform<Result, Failure: Error>(
+        _ body: () async throws(Failure) -> Result
+    ) async throws(Failure) -> Result {
         await gate.enter()
         defer { gate.leave() }
         return try await body()

@@ -13,7 +13,10 @@ extension HumanMonitor {
         ) { [weak self] arguments in
             guard let self, arguments.values.count == 2 else { return "" }
             let name = arguments.values[0]
-            guard !arguments.flags.contains("d") else { return "Error: Device '\(name)' not found\n" }
+            if arguments.flags.contains("d") {
+                guard let node = deviceNode(name) else { return "Error: Device '\(name)' not found\n" }
+                return await runIO(arguments.values[1], on: node)
+            }
             guard let node = graph.node(named: name) else {
                 return "Error: Cannot find device='' nor node-name='\(name)'\n"
             }

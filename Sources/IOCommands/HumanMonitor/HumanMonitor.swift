@@ -14,6 +14,8 @@ public final class HumanMonitor {
     /// The breakpoints that have been set on all nodes.
     nonisolated let breakpoints = BreakpointLedger()
     private let added: [HumanMonitorCommand]
+    /// The node of a device, as `qemu-io -d` names one; none by default.
+    public var deviceNode: @GraphActor (String) -> BlockNode? = { _ in nil }
 
     /// A monitor of the nodes of a graph.
     ///

@@ -7,8 +7,7 @@ public struct BitmapSyncScenario: Scenario {
     public let groups = ["backup", "bitmaps"]
     public let summary = "bitmap synchronisation of backups"
     public let unsupported: [ServerProgram.Kind: String] = [
-        .cairn: "no backup jobs yet",
-        .storageDaemon: "no human-monitor-command to write with",
+        .storageDaemon: "no human-monitor-command to write with"
     ]
 
     public init() {}

@@ -133,7 +133,7 @@ extension Qcow2Bitmaps {
             return nil
         }
         do throws(Errno) {
-            let table = try await writeData(bitmap.snapshot(), noting: &written)
+            let table = try await writeData(bitmap.bitsToStore, noting: &written)
             let range = try await image.writeNewTable(table.map(\.rawValue))
             written.append(range)
             return BitmapDirectoryEntry(

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <time.h>
 
 // Newer than the headers of liburing 2.3.
 enum {
@@ -15,6 +16,16 @@ enum {
     CAIRN_FEAT_NO_IOWAIT = 1 << 17,      // IORING_FEAT_NO_IOWAIT, Linux 6.15
     CAIRN_ENTER_NO_IOWAIT = 1 << 7,      // IORING_ENTER_NO_IOWAIT, Linux 6.15
 };
+
+/// Tells the processor that a loop waits for another one.
+static inline void cairn_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 
 /// Makes slot n of the submission array mean entry n, once, so that submitting only moves the tail.
 static inline void cairn_ring_fill_array(struct io_uring *ring)
@@ -50,6 +61,27 @@ static inline int cairn_ring_enter(struct io_uring *ring, unsigned wait, unsigne
         flags |= IORING_ENTER_REGISTERED_RING;
     return io_uring_enter(ring->enter_ring_fd, cairn_ring_unsubmitted(ring), wait, flags | IORING_ENTER_GETEVENTS,
                           NULL);
+}
+
+/// Whether a completion is on the ring.
+static inline bool cairn_ring_ready(const struct io_uring *ring)
+{
+    return *ring->cq.khead != io_uring_smp_load_acquire(ring->cq.ktail);
+}
+
+/// Looks for completions without entering the kernel, until there are some or may be, or the time is over.
+static inline void cairn_ring_poll(const struct io_uring *ring, int64_t nanoseconds)
+{
+    struct timespec start, now;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    do {
+        for (int n = 0; n < 32; n++) {
+            if (cairn_ring_ready(ring) || cairn_ring_needs_enter(ring))
+                return;
+            cairn_pause();
+        }
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while ((now.tv_sec - start.tv_sec) * 1000000000LL + now.tv_nsec - start.tv_nsec < nanoseconds);
 }
 
 /// Waits for one completion for at most a millisecond, submitting nothing: what to do when the kernel is short of memory.

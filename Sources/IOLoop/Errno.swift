@@ -33,6 +33,12 @@ public struct Errno: Error, Hashable, Sendable, RawRepresentable, CustomStringCo
         return Int(result)
     }
 
+    /// Throws the thread's `errno` when a C library call that moves bytes returned -1.
+    static func checkTransfer(_ result: Int) throws(Errno) -> Int {
+        if result == -1 { throw .current }
+        return result
+    }
+
     /// Throws the thread's `errno` when a C library call returned -1.
     static func checkCall(_ result: Int32) throws(Errno) -> Int32 {
         if result == -1 { throw .current }

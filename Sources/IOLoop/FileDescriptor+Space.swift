@@ -6,12 +6,12 @@ extension FileDescriptor {
     /// Makes everything written to the file durable, data and metadata. Throws the errors of `fsync(2)`: after an
     /// `EIO`, what was written before may be lost and a repeated call may succeed.
     public func fsync() async throws(Errno) {
-        _ = try Errno.check(await IOLoop.required.perform { io_uring_prep_fsync($0, rawValue, 0) })
+        _ = try Errno.check(await IOLoop.perform { io_uring_prep_fsync($0, rawValue, 0) })
     }
 
     /// Makes all data written to the file durable, and the metadata to find it. Throws as `fsync()`.
     public func fdatasync() async throws(Errno) {
-        let result = await IOLoop.required.perform { entry in
+        let result = await IOLoop.perform { entry in
             io_uring_prep_fsync(entry, rawValue, UInt32(IORING_FSYNC_DATASYNC))
         }
         _ = try Errno.check(result)
@@ -23,7 +23,7 @@ extension FileDescriptor {
     /// file nor a block device, `EINVAL` for a `length` of 0, `ENOSPC`.
     public func fallocate(_ mode: FallocateMode, offset: Int, length: Int) async throws(Errno) {
         while true {
-            let result = await IOLoop.required.perform { entry in
+            let result = await IOLoop.perform { entry in
                 io_uring_prep_fallocate(entry, rawValue, mode.rawValue, off_t(offset), off_t(length))
             }
             if result == -EINTR { continue }

@@ -9,7 +9,7 @@ extension FileDescriptor {
     ///
     /// Throws the errors of `pread(2)`.
     public func read(into buffer: IOBuffer, at offset: Int) async throws(Errno) -> Int {
-        let result = await IOLoop.required.perform { entry in
+        let result = await IOLoop.perform { entry in
             io_uring_prep_read(
                 entry, rawValue, buffer.base, UInt32(min(buffer.count, FileDescriptor.transferLimit)),
                 UInt64(bitPattern: Int64(offset)))
@@ -23,7 +23,7 @@ extension FileDescriptor {
     ///
     /// Throws the errors of `pwrite(2)`.
     public func write(from buffer: IOBuffer, at offset: Int) async throws(Errno) -> Int {
-        let result = await IOLoop.required.perform { entry in
+        let result = await IOLoop.perform { entry in
             io_uring_prep_write(
                 entry, rawValue, buffer.base, UInt32(min(buffer.count, FileDescriptor.transferLimit)),
                 UInt64(bitPattern: Int64(offset)))

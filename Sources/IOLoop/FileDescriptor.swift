@@ -24,10 +24,9 @@ public struct FileDescriptor: Hashable, Sendable {
     public static func open(
         _ path: String, _ flags: OpenFlags, mode: UInt32 = 0o644
     ) async throws(Errno) -> FileDescriptor {
-        let loop = IOLoop.required
         let name = try PathMemory(path)
         defer { name.free() }
-        let result = await loop.perform { entry in
+        let result = await IOLoop.perform { entry in
             io_uring_prep_openat(entry, AT_FDCWD, name.bytes, flags.rawValue | O_CLOEXEC, mode)
         }
         return FileDescriptor(rawValue: Int32(try Errno.check(result)))
@@ -37,7 +36,7 @@ public struct FileDescriptor: Hashable, Sendable {
     ///
     /// Throws `EBADF`, and late write errors of some file systems (`EIO`, `ENOSPC`, `EDQUOT`).
     public func close() async throws(Errno) {
-        _ = try Errno.check(await IOLoop.required.perform { io_uring_prep_close($0, rawValue) })
+        _ = try Errno.check(await IOLoop.perform { io_uring_prep_close($0, rawValue) })
     }
 
     /// Closes the number at once, where no ring is at hand (a deinitializer, another thread). May block.
@@ -52,21 +51,19 @@ public struct FileDescriptor: Hashable, Sendable {
 
     /// Removes the name `path`; the file goes with its last name and descriptor. Throws the errors of `unlink(2)`.
     public static func unlink(_ path: String) async throws(Errno) {
-        let loop = IOLoop.required
         let name = try PathMemory(path)
         defer { name.free() }
-        _ = try Errno.check(await loop.perform { io_uring_prep_unlinkat($0, AT_FDCWD, name.bytes, 0) })
+        _ = try Errno.check(await IOLoop.perform { io_uring_prep_unlinkat($0, AT_FDCWD, name.bytes, 0) })
     }
 
     /// Gives the file at `old` the name `new`, replacing a file of that name. Throws the errors of `rename(2)`.
     public static func rename(_ old: String, to new: String) async throws(Errno) {
-        let loop = IOLoop.required
         let from = try PathMemory(old)
         defer { from.free() }
         let to = try PathMemory(new)
         defer { to.free() }
         _ = try Errno.check(
-            await loop.perform { io_uring_prep_renameat($0, AT_FDCWD, from.bytes, AT_FDCWD, to.bytes, 0) })
+            await IOLoop.perform { io_uring_prep_renameat($0, AT_FDCWD, from.bytes, AT_FDCWD, to.bytes, 0) })
     }
 }
 

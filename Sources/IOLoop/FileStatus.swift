@@ -91,7 +91,6 @@ extension FileDescriptor {
     }
 
     private static func statx(_ directory: Int32, _ path: String, _ flags: Int32) async throws(Errno) -> FileStatus {
-        let loop = IOLoop.required
         let name = try PathMemory(path)
         defer { name.free() }
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 256, alignment: 8)
@@ -99,7 +98,7 @@ extension FileDescriptor {
         memset(memory, 0, 256)
         // STATX_BASIC_STATS and STATX_DIOALIGN.
         let mask: UInt32 = 0x7ff | 0x2000
-        let result = await loop.perform { entry in
+        let result = await IOLoop.perform { entry in
             io_uring_prep_rw(
                 Int32(IORING_OP_STATX.rawValue), entry, directory, name.bytes, mask,
                 UInt64(UInt(bitPattern: memory)))

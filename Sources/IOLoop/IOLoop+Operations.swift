@@ -20,6 +20,32 @@ extension IOLoop {
         }
     }
 
+    /// The same from any thread: off the loops, on the ring of the main loop.
+    ///
+    /// Code of the control plane comes back from waiting on a thread of the global executor where its task has no preference
+    /// for a loop (a plain `Task`).
+    @inline(__always)
+    static func perform(_ prepare: (Entry) -> Void) async -> Int32 {
+        if let loop = current { return await loop.perform(prepare) }
+        var entry = io_uring_sqe()
+        prepare(&entry)
+        return await main.performFromOutside(entry)
+    }
+
+    /// Runs one operation whose entry was prepared on another thread.
+    private func performFromOutside(_ prepared: io_uring_sqe) async -> Int32 {
+        precondition(hasStarted, "I/O outside of an IOLoop thread, and the loop \(name) does not run")
+        return await withUnsafeContinuation { continuation in
+            var entry = prepared
+            entry.user_data = UserData.value(of: continuation)
+            let whole = entry
+            Task(executorPreference: self) { [self] in
+                nextEntry().pointee = whole
+                storageOperations += 1
+            }
+        }
+    }
+
     /// Runs one operation that ends with `-ECANCELED` when the task is cancelled before it completes.
     ///
     /// The handler's closure captures `isolation`, since one that does not would leave the caller's actor for the

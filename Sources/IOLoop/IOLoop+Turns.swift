@@ -18,15 +18,33 @@ extension IOLoop {
 
     /// One turn; false when the loop was stopped.
     private func runTurn() -> Bool {
+        renewTurn()
         runReadyJobs()
         let verdict = inbox.collect(
-            wouldSleep: ready.isEmpty,
+            wouldSleep: ready.isEmpty && nextTurn.isEmpty,
             jobs: { ready.append($0) },
             cancellations: { cancelOperation($0) })
         if verdict == .stop { return false }
-        enterKernel(wait: verdict == .sleep)
+        if verdict == .sleep { sleep() } else { enterKernel(wait: false) }
         drainCompletions()
         return true
+    }
+
+    /// Waits for a completion: looks for one for a while, where that has paid of late, and sleeps then.
+    private func sleep() {
+        guard polling.isEnabled else {
+            hasWaited = true
+            return enterKernel(wait: true)
+        }
+        let start = MonotonicTime.now.nanoseconds
+        enterKernel(wait: false)
+        if !ring.hasCompletions {
+            hasWaited = true
+            // Several requests that the kernel's workers copy want the processor more than the loop does.
+            if storageOperations <= 1, let duration = polling.duration { ring.poll(nanoseconds: duration) }
+            enterKernel(wait: !ring.hasCompletions)
+        }
+        polling.note(wait: MonotonicTime.now.nanoseconds - start)
     }
 
     private func runReadyJobs() {
@@ -41,6 +59,8 @@ extension IOLoop {
 
     /// Hands the prepared entries over. What the kernel did not take stays prepared for the next time.
     private func enterKernel(wait: Bool) {
+        guard wait || ring.hasNews else { return }
+        kernelEntries += 1
         let result = ring.enter(wait: wait, idle: storageOperations == 0)
         if result >= 0 || result == -EINTR { return }
         switch -result {

@@ -81,6 +81,10 @@ struct Ring {
         return cairn_ring_pop(raw, &userData, &result) ? (userData, result) : nil
     }
 
+    /// Whether there is anything to enter the kernel for.
+    @inline(__always)
+    var hasNews: Bool { cairn_ring_unsubmitted(raw) != 0 || cairn_ring_needs_enter(raw) }
+
     /// Hands all prepared entries to the kernel; with `wait`, returns no earlier than one completion is there, unless
     /// the call was interrupted or failed. Entries that the kernel did not take stay prepared.
     ///
@@ -88,9 +92,14 @@ struct Ring {
     /// - Returns: 0 or more, or a negative errno.
     @inline(__always)
     func enter(wait: Bool, idle: Bool) -> Int32 {
-        if !wait && cairn_ring_unsubmitted(raw) == 0 && !cairn_ring_needs_enter(raw) { return 0 }
-        return cairn_ring_enter(raw, wait ? 1 : 0, idle ? idleFlags : 0)
+        cairn_ring_enter(raw, wait ? 1 : 0, idle ? idleFlags : 0)
     }
+
+    /// Whether completions are on the ring.
+    var hasCompletions: Bool { cairn_ring_ready(raw) }
+
+    /// Looks for completions, or news of such in the kernel, for so long at most.
+    func poll(nanoseconds: Int) { cairn_ring_poll(raw, Int64(nanoseconds)) }
 
     /// Waits a moment for a completion: when the kernel is short of memory for new entries.
     func breathe() { cairn_ring_breathe(raw) }

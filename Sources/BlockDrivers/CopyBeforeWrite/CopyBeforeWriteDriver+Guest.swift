@@ -82,13 +82,13 @@ extension CopyBeforeWriteDriver {
     ) async throws(Errno) {
         let race = Race()
         await background.enter()
-        _ = Task(executorPreference: IOLoop.required) {
+        _ = Task(executorPreference: IOLoop.current ?? .main) {
             var result: Errno?
             do throws(Errno) { try await self.copyClusters(clusters, from: first) } catch { result = error }
             race.finish(with: result)
             self.background.leave()
         }
-        let timer = Task(executorPreference: IOLoop.required) {
+        let timer = Task(executorPreference: IOLoop.current ?? .main) {
             try? await self.sleep(.seconds(Int64(self.configuration.timeout)))  // Cancelled where the copy was in time.
             if !Task.isCancelled { race.finish(with: .ETIMEDOUT) }
         }

@@ -8,8 +8,8 @@ extension FileDriver {
         var done = 0
         while done < buffer.count {
             do {
-                let count = try await file.read(
-                    into: done == 0 ? buffer : buffer[done..<buffer.count], at: Int(range.lowerBound) + done)
+                let rest = done == 0 ? buffer : buffer[done..<buffer.count]
+                let count = try await read(into: rest, at: Int(range.lowerBound) + done)
                 done += count
                 // Direct I/O comes back with a part of a block at the end of the file only, and cannot go on from there.
                 if count == 0 || count % alignment != 0 { break }
@@ -18,8 +18,19 @@ extension FileDriver {
         if done < buffer.count { buffer[done..<buffer.count].fill(0) }
     }
 
+    private func read(into buffer: IOBuffer, at offset: Int) async throws(Errno) -> Int {
+        let file = file
+        return isInMemory
+            ? try await file.readInMemory(into: buffer, at: offset) : try await file.read(into: buffer, at: offset)
+    }
+
     public func write(_ range: ByteRange, from buffer: IOBuffer, flags: WriteFlags) async throws(Errno) {
-        try await file.writeFully(from: buffer, at: Int(range.lowerBound))
+        let file = file
+        let offset = Int(range.lowerBound)
+        let done = isInMemory ? try await file.writeInMemory(from: buffer, at: offset) : 0
+        if done < buffer.count {
+            try await file.writeFully(from: done == 0 ? buffer : buffer[done...], at: offset + done)
+        }
         noteEnd(range.upperBound)
     }
 
@@ -29,7 +40,7 @@ extension FileDriver {
         let former = flushError.load(ordering: .relaxed)
         if former != 0 { throw Errno(rawValue: former) }
         do {
-            try await file.fdatasync()
+            if isInMemory { try file.fdatasyncInMemory() } else { try await file.fdatasync() }
         } catch {
             if limits.memoryAlignment == 1 { flushError.store(error.rawValue, ordering: .relaxed) }
             throw error

@@ -20,6 +20,9 @@ public final class FileDriver: BlockDriver {
     let lacksZeroRange = Atomic<Bool>(false)
     let lacksPunchHole = Atomic<Bool>(false)
 
+    /// Whether requests on the file are copying and nothing else, so that they need no ring.
+    let isInMemory: Bool
+
     /// The error number of the first flush that failed, 0 where none did.
     let flushError = Atomic<Int32>(0)
     /// Where data was found last.
@@ -43,6 +46,7 @@ public final class FileDriver: BlockDriver {
         self.configuration = configuration
         descriptor = Atomic(file.rawValue)
         self.isWritable = isWritable
+        isInMemory = file.isInMemory
         self.byteCount = Atomic(byteCount)
         currentLimits = limits
         self.lock = lock

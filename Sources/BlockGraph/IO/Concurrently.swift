@@ -11,7 +11,7 @@ public func concurrently<Item: Sendable>(
     if items.count == 1, let item = items.first { return try await body(item) }
     let work = SharedWork(items)
     // Child tasks of a group would leave the loop of a caller that is isolated to an actor.
-    let loop = IOLoop.required
+    let loop = IOLoop.current ?? .main
     for _ in 1..<max(1, min(limit, items.count)) {
         work.helperWillStart()
         Task(executorPreference: loop) {

@@ -37,6 +37,9 @@ void cairn_set_no_copy_on_write(int file);
 /// Asks the file system to allocate a file's space in extents of that many bytes. Others ignore it.
 void cairn_set_extent_size_hint(int file, uint32_t bytes);
 
+/// Whether a file is on a file system that has its bytes in memory: tmpfs, ramfs.
+_Bool cairn_is_in_memory(int file);
+
 /// Opens what a descriptor names once more; the new descriptor, or a negative error number.
 int cairn_reopen(int file, _Bool writable, _Bool direct);
 

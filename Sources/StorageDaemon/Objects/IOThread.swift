@@ -5,7 +5,7 @@ import QMPSchema
 
 /// An `iothread` object: a thread with an I/O loop, on which exports run.
 ///
-/// The loop never polls and has no pool of helper threads, so that the settings of those are kept and change nothing.
+/// The loop has no pool of helper threads, so that the settings of those are kept and change nothing; nor does `poll-weight`.
 @GraphActor
 final class IOThread: UserObject {
     static let typeName = "iothread"
@@ -30,6 +30,7 @@ final class IOThread: UserObject {
             throw QMPError("Could not create the I/O thread '\(id)': \(error)")
         }
         for (name, value) in options.encodeMembers().members { try setValue(value, of: name) }
+        setPolling()
         loop.start()
     }
 
@@ -45,6 +46,13 @@ final class IOThread: UserObject {
             throw QMPError("\(property) value must be in range [0, \(Int64.max)]")
         }
         values[property] = number
+        setPolling()
+    }
+
+    private func setPolling() {
+        func number(_ name: String) -> Int { Int(values[name] ?? Self.defaults[name] ?? 0) }
+        loop.setPolling(
+            limit: number("poll-max-ns"), growth: number("poll-grow"), shrinkage: number("poll-shrink"))
     }
 
     /// Exports on the thread keep its loop until they go.

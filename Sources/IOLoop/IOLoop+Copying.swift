@@ -1,0 +1,47 @@
+// Work of the loop's own thread that ends without waiting for the kernel, and so would never let other tasks have a turn.
+extension IOLoop {
+    /// The most bytes that one turn copies: some 50 microseconds.
+    static let copiesOfTurn = 512 << 10
+    /// The most bytes of one request on a loop that has enough to do: more take so long that a worker of the kernel should copy
+    /// them, on another processor, while the loop does other things.
+    static let shortCopy = 32 << 10
+    /// The most bytes of one request on a loop that would have nothing else to do.
+    static let longCopy = 256 << 10
+
+    /// Whether so many bytes may be copied on the caller's thread, now: after a wait for the loop's next turn where this one
+    /// has had its share. Not so many bytes, and off the loops, not at all.
+    @inline(__always)
+    static func mayCopyNow(_ count: Int) async -> Bool {
+        guard let loop = current, count <= shortCopy || loop.takeLongCopy(count) else { return false }
+        if !loop.takeCopy(count) { await loop.waitToCopy(count) }
+        return true
+    }
+
+    /// Whether the loop has nothing else to do: no request is with the kernel, and it had to wait for this one. With several
+    /// requests on their way, the next one comes without a wait.
+    private func takeLongCopy(_ count: Int) -> Bool {
+        guard hasWaited, storageOperations == 0, count <= IOLoop.longCopy else { return false }
+        hasWaited = false
+        return true
+    }
+
+    /// Counts bytes that are copied in this turn; false where they are too many for it.
+    private func takeCopy(_ count: Int) -> Bool {
+        guard count <= bytesToCopy else { return false }
+        // A request costs something, too, however few bytes it moves.
+        bytesToCopy -= count + 1024
+        return true
+    }
+
+    private func waitToCopy(_ count: Int) async {
+        repeat {
+            await withUnsafeContinuation { continuation in nextTurn.append(continuation) }
+        } while !takeCopy(count)
+    }
+
+    /// Begins a turn.
+    func renewTurn() {
+        bytesToCopy = IOLoop.copiesOfTurn
+        for _ in 0..<nextTurn.count { nextTurn.popFirst()?.resume() }
+    }
+}

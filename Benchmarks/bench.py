@@ -3,7 +3,8 @@
 
 The other daemon is $REFERENCE_QEMU (a program, or a folder that has it), else the qemu-storage-daemon of PATH. Load comes
 from fio's nbd engine over a Unix socket; files are in $BENCH_DIR (default /dev/shm, so that memory and not a disk is measured).
-A ratio above 1 says that Cairn is faster. Timings depend on the machine: they inform, and decide no test.
+A ratio above 1 says that Cairn is faster. Beside it: the processor time that the daemons, or tools, take for a request, or
+conversion. Timings depend on the machine: they inform, and decide no test.
 """
 
 import argparse
@@ -16,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import control
+import convert
 
 ROWS = [
     # name, set-up, rw, block size, queue depth, connections
@@ -120,8 +124,15 @@ class Daemon:
         subprocess.run(command, check=True)
         return image
 
+    def processor_time(self):
+        """Seconds that the daemon's threads have run, those of the kernel that work for it included."""
+        with open(f"/proc/{self.process.pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def load(self, rw, block_size, depth, connections, seconds):
-        """Requests per second."""
+        """Requests per second, and the daemon's processor time for each in seconds."""
+        before = self.processor_time()
         result = subprocess.run(
             ["fio", "--name=bench", "--ioengine=nbd", f"--uri=nbd+unix:///disk?socket={self.nbd}", f"--rw={rw}",
              f"--bs={block_size}", f"--iodepth={depth}", f"--numjobs={connections}", "--group_reporting",
@@ -130,7 +141,7 @@ class Daemon:
             capture_output=True, text=True, check=True, timeout=seconds + 60, cwd=self.directory)
         job = json.loads(result.stdout[result.stdout.index("{"):])["jobs"][0]
         side = job["read"] if "read" in rw else job["write"]
-        return side["iops"]
+        return side["iops"], (self.processor_time() - before) / max(1, side["total_ios"])
 
     def stop(self):
         self.process.terminate()
@@ -141,11 +152,15 @@ class Daemon:
             sys.exit(f"bench: {self.process.args[0]} did not end")
 
 
+def base_folder():
+    """Where images go."""
+    return os.environ.get("BENCH_DIR", "/dev/shm" if os.path.isdir("/dev/shm") else None)
+
+
 def measure(program, row, seconds, size):
-    """One round of a row with one program."""
+    """One round of a row with one program: requests per second, and processor time for one."""
     _, setup, rw, block_size, depth, connections = row
-    base = os.environ.get("BENCH_DIR", "/dev/shm" if os.path.isdir("/dev/shm") else None)
-    with tempfile.TemporaryDirectory(prefix="cairn-bench-", dir=base) as directory:
+    with tempfile.TemporaryDirectory(prefix="cairn-bench-", dir=base_folder()) as directory:
         daemon = Daemon(program, directory, setup, size)
         try:
             return daemon.load(rw, block_size, depth, connections, seconds)
@@ -153,9 +168,34 @@ def measure(program, row, seconds, size):
             daemon.stop()
 
 
+class Table:
+    """The figures, printed as they come."""
+
+    def __init__(self):
+        self.figures = []
+        print(f"{'':58}{'Cairn':>11}{'QEMU':>11}{'ratio':>7}   {'processor time':>20}{'ratio':>7}")
+
+    def add(self, name, ours, theirs, unit):
+        """A row: for both programs, of each round the figure ("1/s": more is better; else less) and the processor time."""
+        (figure, time_), (their_figure, their_time) = (
+            [statistics.median(values) for values in zip(*rounds)] for rounds in (ours, theirs))
+        ratio = figure / their_figure if unit == "1/s" else their_figure / figure
+        self.figures.append({
+            "row": name, "unit": unit, "cairn": figure, "qemu": their_figure, "ratio": ratio,
+            "cairn processor time": time_, "qemu processor time": their_time})
+        if unit == "1/s":
+            columns = f"{figure:9.0f}/s{their_figure:9.0f}/s{ratio:7.2f}"
+            columns += f"   {time_ * 1e6:7.1f} us {their_time * 1e6:7.1f} us"
+        else:
+            columns = f"{figure:8.3g} {unit:3}{their_figure:7.3g} {unit:3}{ratio:7.2f}"
+            columns += f"   {time_:7.2f} s  {their_time:7.2f} s "
+        columns += f"{their_time / time_:7.2f}" if time_ else ""
+        print(f"{name:58}{columns}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--subject", required=True, help="path of cairn-storage-daemon, a release build")
+    parser.add_argument("--subject", required=True, help="path of cairn-storage-daemon, a release build, beside cairn-img")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3, help="of load in each round")
     parser.add_argument("--size", type=int, default=256, help="of the disk in MiB")
@@ -166,8 +206,7 @@ def main():
     if not reference:
         sys.exit("bench: no qemu-storage-daemon: set REFERENCE_QEMU to its folder")
 
-    figures = []
-    print(f"{'':52}{'Cairn':>12}{'QEMU':>12}{'ratio':>8}")
+    table = Table()
     for row in ROWS:
         if options.filter not in row[0]:
             continue
@@ -175,12 +214,16 @@ def main():
         for _ in range(options.rounds):
             ours.append(measure(options.subject, row, options.seconds, options.size << 20))
             theirs.append(measure(reference, row, options.seconds, options.size << 20))
-        ours, theirs = statistics.median(ours), statistics.median(theirs)
-        figures.append({"row": row[0], "cairn": ours, "qemu": theirs, "ratio": ours / theirs})
-        print(f"{row[0]:52}{ours:10.0f}/s{theirs:10.0f}/s{ours / theirs:8.2f}", flush=True)
+        table.add(row[0], ours, theirs, "1/s")
+    tools = [os.path.join(os.path.dirname(path), name)
+             for path, name in ((options.subject, "cairn-img"), (reference, "qemu-img"))]
+    convert.measure(
+        *tools, options.filter, options.rounds, base_folder(),
+        lambda name, ours, theirs: table.add(name, ours, theirs, "s"))
+    control.measure(options.subject, reference, options.filter, options.rounds, options.seconds, table.add)
     if options.json:
         with open(options.json, "w") as file:
-            json.dump(figures, file, indent=2)
+            json.dump(table.figures, file, indent=2)
 
 
 if __name__ == "__main__":

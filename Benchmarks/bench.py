@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import backup
 import control
 import convert
 
@@ -219,6 +220,9 @@ def main():
              for path, name in ((options.subject, "cairn-img"), (reference, "qemu-img"))]
     convert.measure(
         *tools, options.filter, options.rounds, base_folder(),
+        lambda name, ours, theirs: table.add(name, ours, theirs, "s"))
+    backup.measure(
+        options.subject, reference, tools[1], options.filter, options.rounds, base_folder(),
         lambda name, ours, theirs: table.add(name, ours, theirs, "s"))
     control.measure(options.subject, reference, options.filter, options.rounds, options.seconds, table.add)
     if options.json:

@@ -118,7 +118,8 @@ struct CreateCommand: ImageCommand {
         do throws(BlockError) {
             let path = try ImageName.resolve(name, relativeTo: file)
             var options = NodeOptions()
-            options.isReadOnly = true
+            // Nothing of it is read but its header: whoever writes to it may go on.
+            (options.isReadOnly, options.forceShare) = (true, true)
             let node = try await session.factory.openImage(
                 named: path, format: creation.backingFormat, options: options, isRoot: false)
             let (length, format) = (node.length, node.driver.driverName)

@@ -42,12 +42,18 @@ class Context:
         """Starts the server."""
         return Server(self, *arguments)
 
-    def image(self, *words, succeeds=True):
-        """Runs the program for images; its output."""
-        done = subprocess.run([self.image_tool, *words], capture_output=True, text=True, cwd=self.directory)
-        if succeeds and done.returncode != 0:
-            raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}: {done.stdout}{done.stderr}")
-        return done.stdout
+    def image(self, *words):
+        """Runs the program for images, which must succeed; its output."""
+        status, output = self.image_status(*words)
+        if status != 0:
+            raise RuntimeError(f"{' '.join(words)} ended with {status}: {output}")
+        return output
+
+    def image_status(self, *words):
+        """Runs the program for images: its exit status and output."""
+        done = subprocess.run(
+            [self.image_tool, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.directory)
+        return done.returncode, done.stdout
 
     def make_raw(self, name, size, data=b""):
         with open(self.path(name), "wb") as file:

@@ -143,8 +143,11 @@ class Guest(threading.Thread):
                 self.apply(disk, count)
         return None
 
-    def allows(self, content):
-        """Whether a disk whose server was killed holds all that was flushed, and beyond that only what was written."""
+    def allows(self, content, torn=()):
+        """Whether a disk whose server was killed holds all that was flushed, and beyond that only what was written.
+
+        `torn` are further values of sectors that the request may leave that was under way.
+        """
         content = content[self.start_offset:self.start_offset + self.size]
         disk = bytearray(self.state(self.flushed))
         allowed = {}
@@ -154,6 +157,8 @@ class Guest(threading.Thread):
             for position in range(0, length, self.SECTOR):
                 place = offset + position
                 allowed.setdefault(place, {bytes(disk[place:place + self.SECTOR])}).add(data[position:position + self.SECTOR])
+                if number >= self.completed:
+                    allowed[place].update(torn)
         for place, values in allowed.items():
             found = bytes(content[place:place + self.SECTOR])
             if found not in values:

@@ -84,8 +84,13 @@ class Server:
             data = event.get("data", {})
             return job in (data.get("id"), data.get("device"))
 
-        events = self.monitor.take(
-            is_of_job, lambda event: event.get("data") == {"id": job, "status": status})
+        def is_last(event):
+            return event.get("data") == {"id": job, "status": status}
+
+        events = self.monitor.take(is_of_job, is_last)
+        # A short pause for a change of the graph is not the one that was asked for.
+        while status in ("paused", "standby") and self.job(job)["status"] != status:
+            events += self.monitor.take(is_of_job, is_last)
         for event in without_drains(events) if log else []:
             if event["data"].get("status") in skips:
                 continue

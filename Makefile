@@ -5,6 +5,8 @@ SWIFT ?= swift
 PYTHON ?= /usr/bin/python3
 # A second build folder: SWIFT_FLAGS="--scratch-path .build-other"
 SWIFT_FLAGS ?=
+# The programs of a release carry Swift's libraries in themselves: they start faster and run where Swift is not installed.
+RELEASE_FLAGS ?= --static-swift-stdlib
 
 SOURCES = Package.swift Plugins Sources Tests iotests
 PROGRAMS = cairn-storage-daemon cairn-img cairn-io
@@ -30,7 +32,7 @@ build: deps
 	$(SWIFT) build $(SWIFT_FLAGS) --build-tests
 
 release: deps
-	for program in $(PROGRAMS); do $(SWIFT) build $(SWIFT_FLAGS) -c release --product $$program || exit 1; done
+	for program in $(PROGRAMS); do $(SWIFT) build $(SWIFT_FLAGS) -c release $(RELEASE_FLAGS) --product $$program || exit 1; done
 
 demo: release
 	@$(PYTHON) demo/live-backup.py --daemon $(RELEASE_BIN)/cairn-storage-daemon

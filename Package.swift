@@ -100,7 +100,8 @@ let package = Package(
         executable(
             "cairn-io",
             [
-                "BlockGraph", "BlockNodes", "CLinuxShims", "IOCommands", "IOLoop", "ImageTool", "JSON", "QAPI",
+                "BlockDrivers", "BlockGraph", "BlockNodes", "CLinuxShims", "IOCommands", "IOLoop", "ImageTool", "JSON",
+                "QAPI",
                 "QMPSchema",
             ]),
 

@@ -1,3 +1,4 @@
+import BlockDrivers
 import BlockGraph
 import BlockNodes
 import CLinuxShims
@@ -18,20 +19,32 @@ final class ImageOpener: Sendable {
     /// Errors: whatever opening says; the image is read-only though the request is not.
     @GraphActor
     func open(_ request: IOOpenRequest) async throws(BlockError) -> BlockBackend {
-        if request.copiesOnRead {
-            throw BlockError(
-                request.isReadOnly
-                    ? "Can't use copy-on-read on read-only device" : "Copy-on-read is not supported")
+        guard !request.copiesOnRead || !request.isReadOnly else {
+            throw BlockError("Can't use copy-on-read on read-only device")
         }
-        let node = try await openImage(request)
+        var node = try await openImage(request)
+        if request.copiesOnRead { node = try await putFilter(above: node) }
         var permissions = PermissionPair(used: .consistentRead)
         if !request.isReadOnly { permissions.used.formUnion([.write, .resize]) }
         do {
             let backend = try graph.attach("an unnamed block device", to: node, permissions: permissions)
-            warnOfGuess(node, request)
+            warnOfGuess(request.copiesOnRead ? node.belowFilters : node, request)
             return backend
         } catch {
             await graph.closeIfUnused(node)
+            throw error
+        }
+    }
+
+    /// Puts a filter above the image that copies what is read from backing images.
+    @GraphActor
+    private func putFilter(above image: BlockNode) async throws(BlockError) -> BlockNode {
+        do throws(BlockError) {
+            return try await graph.open(name: nil, options: image.options) { (node) throws(BlockError) in
+                try CopyOnReadDriver.open(in: node, file: image)
+            }
+        } catch {
+            await graph.closeIfUnused(image)
             throw error
         }
     }
@@ -101,9 +114,10 @@ final class ImageOpener: Sendable {
     /// Errors: an option cannot change; whatever the graph and the drivers say.
     @GraphActor
     func reopen(_ node: BlockNode, _ request: IOReopenRequest) async throws(BlockError) {
-        guard let source = node.sourceOptions as? BlockdevOptions else { return }
-        var options = try source.changing(backing(of: node, source) + request.options.map { ($0.name, $0.value) })
-        options.nodeName = node.name
+        let image = node.driver is CopyOnReadDriver ? node.belowFilters : node
+        guard let source = image.sourceOptions as? BlockdevOptions else { return }
+        var options = try source.changing(backing(of: image, source) + request.options.map { ($0.name, $0.value) })
+        options.nodeName = image.name
         if let isReadOnly = request.isReadOnly { options.readOnly = isReadOnly }
         if let mode = request.cacheMode {
             options.cache = BlockdevCacheOptions(direct: mode.isDirect, noFlush: mode == .unsafe)

@@ -190,13 +190,12 @@ final class OrderedCopy {
         case .report: throw failure
         case .stop: await idle.wait(until: { running == 0 })
         case .ignore:
-            if failures == .fatal, let first = parts.first {
+            if failures == .fatal {
                 firstFailure = firstFailure ?? failure
-                first.state = .done
-                advance()
-            } else {
-                await job.rest(until: MonotonicTime.now.advanced(by: Self.retryDelay))
+                parts.first?.state = .done
+                return advance()
             }
+            await job.rest(until: MonotonicTime.now.advanced(by: Self.retryDelay))
         }
         for part in parts { if case .failed = part.state { part.state = .waiting } }
     }

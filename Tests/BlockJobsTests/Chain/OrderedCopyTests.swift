@@ -67,7 +67,9 @@ import Testing
             try await onLoop { () async throws(any Error) in try await inside(body) }
         }
 
-        private static func inside(_ body: @GraphActor (Rig) async throws -> Void) async throws { try await body(Rig()) }
+        private static func inside(_ body: @GraphActor (Rig) async throws -> Void) async throws {
+            try await body(Rig())
+        }
     }
 
     @Test func `progress is what lies before the first part that is not done`() async throws {

@@ -42,7 +42,7 @@ class Monitor:
 
     def __call__(self, command, **arguments):
         arguments = {name.replace("_", "-"): value for name, value in arguments.items()}
-        self.socket.sendall(json.dumps({"execute": "blockdev-backup", "arguments": arguments}).encode() + b"\n")
+        self.socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         return self.wait(lambda message: "event" not in message)
 
     def wait(self, matches):

@@ -120,8 +120,12 @@ public final class Job {
     /// Notes bytes that have been moved, and waits as long as the limit asks for; less where the job is cancelled.
     /// Pauses where that is asked for.
     public func throttle(_ bytes: Int64) async {
-        if let deadline = limiter.account(bytes) { await sleep(until: deadline) }
-        await pausePoint()
+        guard let deadline = limiter.account(bytes) else { return await pausePoint() }
+        let speed = speed
+        repeat {
+            await sleep(until: deadline)
+            await pausePoint()
+        } while !isCancelled && self.speed == speed && MonotonicTime.now < deadline
     }
 
     /// The job can be completed from now on. Returns when a client asks for that, or cancels it.

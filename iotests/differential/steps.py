@@ -310,8 +310,11 @@ class Runner(files.FileSteps, nbdsteps.NBDSteps, runs.RunSteps):
             if "event" not in value:
                 raise Aborted(f"a reply nobody waits for: {json.dumps(value)}")
             self.event(value)
+        seen = self.seen.setdefault(self.current, [])
         for each in self.held:
             self.lines += normalise.render(self.normaliser.message(each))
+            if each["event"] in seen:
+                seen.remove(each["event"])
         self.held = []
 
     def do_hold_events(self, _):

@@ -83,6 +83,9 @@ public final class BackgroundCopy: Sendable {
         await passing(backend) { await self.copyNext(limit: limit, zeroLimit: zeroLimit) }
     }
 
+    /// Has `copyNext` look from the beginning again: copies that failed have brought their areas back.
+    public func rewind() { plan.withLock { $0.cursor = 0 } }
+
     /// Returns when the copies that are under way now have ended, those for guest writes.
     public func waitForOthers() async { await state.copies.waitUntilFree(0..<max(state.length, 1)) }
 
@@ -116,7 +119,6 @@ public final class BackgroundCopy: Sendable {
             try await copy(area, isZero: found.isZero)
         } catch {
             state.finishCopy(area, found.claimed.token, succeeded: false)
-            plan.withLock { $0.cursor = min($0.cursor, area.lowerBound) }
             return .failed(error.errno, isRead: error.isRead)
         }
         let discards = filter.configuration.job?.discardsSource == true
@@ -158,8 +160,6 @@ public final class BackgroundCopy: Sendable {
         defer { search.unlock() }
         while true {
             guard let start = state.nextToCopy(from: plan.withLock { $0.cursor }) else {
-                // Copies that fail bring their areas back; whoever is told of that looks from the beginning again.
-                plan.withLock { $0.cursor = 0 }
                 if let error = state.error { throw error }
                 return nil
             }

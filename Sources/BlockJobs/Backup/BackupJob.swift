@@ -100,30 +100,38 @@ public final class BackupJob: JobBody {
     private func copyOne(_ job: Job) async throws(BlockError) {
         switch await copy.copyNext(through: backend, limit: Self.limitedChunk, zeroLimit: Self.limitedChunk) {
         case .copied(let length): await job.throttle(length)
-        case .finished: await copy.waitForOthers()
-        case .failed(let errno, let isRead): try handle(errno, isRead: isRead, job)
+        case .finished:
+            await copy.waitForOthers()
+            copy.rewind()
+        case .failed(let errno, let isRead):
+            try await handle(errno, isRead: isRead, job)
+            copy.rewind()
         case .broken: try checkWhole()
         }
     }
 
     /// Copies with many tasks, until all is copied, something fails, or the job must do something else.
     private func copyMany(_ job: Job) async throws(BlockError) {
+        copy.rewind()
         let workers = CopyWorkers(copy, through: backend)
         workers.start(count: min(options.maximumWorkers, Self.maximumWorkers)) { job.changed() }
         await job.waitAtWork(until: { workers.areIdle || job.speed > 0 })
         workers.stop()
         await workers.waitUntilIdle()
-        if let (errno, isRead) = workers.failure { return try handle(errno, isRead: isRead, job) }
+        if let (errno, isRead) = workers.failure { return try await handle(errno, isRead: isRead, job) }
         try checkWhole()
         // What guest writes are copying may come back, if that fails.
         if workers.hasFinished { await copy.waitForOthers() }
     }
 
-    private func handle(_ errno: Errno, isRead: Bool, _ job: Job) throws(BlockError) {
+    private func handle(_ errno: Errno, isRead: Bool, _ job: Job) async throws(BlockError) {
         guard !job.isCancelled else { return }
         let policy = isRead ? options.onSourceError : options.onTargetError
-        if job.handle(errno, isRead: isRead, policy: policy) == .report {
-            throw BlockError(errno.description, errno: errno)
+        switch job.handle(errno, isRead: isRead, policy: policy) {
+        case .report: throw BlockError(errno.description, errno: errno)
+        // An error that stays would be told of without a pause.
+        case .ignore: await job.rest(until: MonotonicTime.now.advanced(by: .milliseconds(100)))
+        case .stop: break
         }
     }
 
@@ -131,7 +139,7 @@ public final class BackupJob: JobBody {
     private func flushTarget(_ job: Job) async throws(BlockError) {
         while !job.isCancelled {
             guard let errno = await copy.flushTarget(through: backend) else { return }
-            try handle(errno, isRead: false, job)
+            try await handle(errno, isRead: false, job)
             await job.pausePoint()
         }
     }

@@ -175,4 +175,14 @@ extension BackupCommon {
             autoDismiss: backup.autoDismiss, filterNodeName: backup.filterNodeName,
             discardSource: backup.discardSource, xPerf: backup.xPerf)
     }
+
+    /// What backups of all kinds are told.
+    init(_ backup: DriveBackup) {
+        self.init(
+            jobId: backup.jobId, device: backup.device, sync: backup.sync, speed: backup.speed, bitmap: backup.bitmap,
+            bitmapMode: backup.bitmapMode, compress: backup.compress, onSourceError: backup.onSourceError,
+            onTargetError: backup.onTargetError, onCbwError: backup.onCbwError, autoFinalize: backup.autoFinalize,
+            autoDismiss: backup.autoDismiss, filterNodeName: backup.filterNodeName,
+            discardSource: backup.discardSource, xPerf: backup.xPerf)
+    }
 }

@@ -14,8 +14,17 @@ public protocol BlockExport: AnyObject, Sendable {
     var nodeName: String { get }
     /// Whether the export is going away.
     var isShuttingDown: Bool { get }
+    /// Whether new clients do not find the export: it is not there yet, or not any more.
+    var isHidden: Bool { get set }
     /// Whether clients use the export now.
     var hasClients: Bool { get }
+    /// Hides the export, which is about to go away: it does not count as a user of its node, and unless a client may still write,
+    /// it gives up its permissions. `disconnectClients` and `shutDown` follow, or `reinstate`.
+    func withdraw()
+    /// Disconnects the clients: no reply reaches them any more. Their requests under way go on.
+    func disconnectClients()
+    /// Takes `withdraw` back.
+    func reinstate()
     /// Disconnects the clients, waits until their requests under way have come back, and lets go of the node.
     func shutDown() async
 }

@@ -31,10 +31,49 @@ public final class BlockExportList {
     ///
     /// Errors: "Export 'x' is not found"; with mode safe and clients: "export 'x' still in use".
     public func remove(id: String, mode: BlockExportRemoveMode = .safe) async throws(BlockError) {
-        guard let export = self[id] else { throw BlockError("Export '\(id)' is not found") }
+        await finishRemoval(try beginRemoval(id: id, mode: mode))
+    }
+
+    /// An export that is off the list, and may come back to its place.
+    public struct Removal {
+        fileprivate let export: any BlockExport
+        fileprivate let index: Int
+    }
+
+    /// Takes an export off the list: new clients do not find it. `finishRemoval` or `cancelRemoval` follows. Errors: as `remove`.
+    public func beginRemoval(id: String, mode: BlockExportRemoveMode) throws(BlockError) -> Removal {
+        guard let index = all.firstIndex(where: { $0.id == id }) else {
+            throw BlockError("Export '\(id)' is not found")
+        }
+        let export = all[index]
         guard mode == .hard || !export.hasClients else { throw BlockError("export '\(id)' still in use") }
+        all.remove(at: index)
+        export.withdraw()
+        return Removal(export: export, index: index)
+    }
+
+    /// Disconnects the clients of an export whose removal cannot be taken back any more.
+    public func disconnectClients(of removal: Removal) { removal.export.disconnectClients() }
+
+    /// Removes an export for good, as `remove` says.
+    public func finishRemoval(_ removal: Removal) async {
+        let export = removal.export
+        // As long as it has clients it is there for all to see.
+        all.insert(export, at: min(removal.index, all.count))
         guard export.hasClients else { return await removeNow(export) }
         GraphActor.spawn { await self.removeNow(export) }
+    }
+
+    /// Puts an export back whose removal was begun.
+    public func cancelRemoval(_ removal: Removal) {
+        all.insert(removal.export, at: min(removal.index, all.count))
+        removal.export.reinstate()
+    }
+
+    /// Takes an export away that was hidden from the beginning: nobody is told, as nobody has seen it.
+    public func discard(_ export: any BlockExport) async {
+        all.removeAll { $0 === export }
+        await export.shutDown()
     }
 
     /// Removes the exports that `matches` selects with their clients, and returns when they are gone.

@@ -94,6 +94,18 @@ extension NodeFactory {
         try await setReadOnly(true, access.nodes)
     }
 
+    /// Makes a node read-only that is a backing image from now on, and the files of its image that were defined with it.
+    ///
+    /// Errors: somebody writes to it; what the node keeps cannot be stored.
+    public func makeReadOnly(_ node: BlockNode) async throws(BlockError) {
+        var nodes = [node]
+        while let file = nodes.last?.children.first(where: { $0.role.contains(.primary) })?.node, !file.isOwnedByMonitor
+        {
+            nodes.append(file)
+        }
+        try await setReadOnly(true, nodes.filter { !$0.isReadOnly })
+    }
+
     /// Makes nodes read-only or writable, and leaves all else.
     private func setReadOnly(_ isReadOnly: Bool, _ nodes: [BlockNode]) async throws(BlockError) {
         guard !nodes.isEmpty else { return }

@@ -3,11 +3,10 @@ import IOLoop
 import QMPSchema
 
 extension NodeFactory {
-    /// Gives nodes other options and other children: `blockdev-reopen`. On an error, all stay as they were.
+    /// What becomes of nodes that get other options.
     ///
-    /// Errors, with QEMU's texts: a node is not named or does not exist; an option cannot change; whatever the graph
-    /// and the drivers say.
-    public func reopen(_ nodes: [BlockdevOptions]) async throws(BlockError) {
+    /// Errors, with QEMU's texts: a node is not named or does not exist; an option cannot change.
+    func reopenItems(_ nodes: [BlockdevOptions]) throws(BlockError) -> [ReopenItem] {
         var items: [ReopenItem] = []
         for options in nodes {
             guard let name = options.nodeName else { throw BlockError("node-name not specified") }
@@ -16,7 +15,7 @@ extension NodeFactory {
             }
             try addItems(for: node, options, inheriting: nil, to: &items)
         }
-        try await graph.reopen(items)
+        return items
     }
 
     /// Adds what becomes of a node, and of the children that its options define.

@@ -163,7 +163,7 @@ import Testing
         ),
         (ObjectOptions.self, #"{"qom-type": "iothread"}"#, "Parameter 'id' is missing"),
         (
-            BlockdevReopenArguments.self, #"{"options": [{"driver": "file", "x": 1}]}"#,
+            BlockdevReopen.self, #"{"options": [{"driver": "file", "x": 1}]}"#,
             "Parameter 'options[0].filename' is missing"
         ),
         (QomSetArguments.self, #"{"path": "/", "property": "a", "value": null}"#, nil),

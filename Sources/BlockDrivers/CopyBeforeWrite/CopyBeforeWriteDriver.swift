@@ -143,7 +143,7 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
             return PermissionPair(used: [.consistentRead, .write], shared: [.consistentRead, .writeUnchanged])
         }
         // A filter without parents does not see writes that pass it by: it is not in use yet.
-        guard !node.parents.isEmpty else { return PermissionPair() }
+        if node.parents.allSatisfy(\.isGoingAway) { return PermissionPair() }
         let own: BlockPermissions =
             configuration.job?.discardsSource == true ? [.consistentRead, .write] : .consistentRead
         return PermissionPair(

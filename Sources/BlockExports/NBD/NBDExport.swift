@@ -21,6 +21,11 @@ public final class NBDExport: BlockExport {
     @GraphActor private var connections: [ObjectIdentifier: NBDConnection] = [:]
     private let clientLeft = WaitQueue()
     @GraphActor private var isGone = false
+    /// What the export may do with its node again when it is reinstated.
+    @GraphActor private var givenUp: PermissionPair?
+
+    /// Whether new clients do not find the export.
+    @GraphActor public var isHidden = false
 
     /// Whether the export is going away.
     @GraphActor public private(set) var isShuttingDown = false
@@ -65,10 +70,38 @@ public final class NBDExport: BlockExport {
         clientLeft.notifyAll()
     }
 
+    @GraphActor public func withdraw() {
+        isHidden = true
+        backend.isLeaving = true
+        if !hasClients { for bitmap in bitmaps { bitmap.isBusy = false } }
+        // What a client still writes must be allowed; what it still reads does not reach it any more.
+        guard !hasClients || !info.isWritable else { return }
+        givenUp = backend.permissions
+        // Giving up does not conflict with anything.
+        try? graph.setPermissions(PermissionPair(used: [], shared: .all), of: backend)
+    }
+
+    @GraphActor public func reinstate() {
+        isHidden = false
+        backend.isLeaving = false
+        for bitmap in bitmaps { bitmap.isBusy = true }
+        guard let permissions = givenUp else { return }
+        givenUp = nil
+        do {
+            try graph.setPermissions(permissions, of: backend)
+        } catch {
+            graph.complain("Export '\(id)' has lost its permissions: \(error)")
+        }
+    }
+
+    @GraphActor public func disconnectClients() {
+        for connection in connections.values { connection.disconnect() }
+    }
+
     /// Disconnects the clients, waits until their requests under way have come back, and lets go of the node.
     @GraphActor public func shutDown() async {
         isShuttingDown = true
-        for connection in connections.values { connection.disconnect() }
+        disconnectClients()
         await clientLeft.wait(until: { connections.isEmpty })
         guard !isGone else { return }
         isGone = true

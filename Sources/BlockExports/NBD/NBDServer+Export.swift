@@ -36,7 +36,7 @@ extension NBDServer {
         if let description = options.description, description.utf8.count > NBD.maximumStringLength {
             throw BlockError("description '\(description)' too long")
         }
-        guard !exports.contains(where: { $0.info.name == name }) else {
+        guard !exports.contains(where: { !$0.isHidden && $0.info.name == name }) else {
             throw BlockError("NBD server already has export named '\(name)'")
         }
         let bitmaps = try findBitmaps(options)

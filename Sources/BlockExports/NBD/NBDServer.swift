@@ -98,11 +98,11 @@ public final class NBDServer {
     private func owns(_ export: NBDExport) -> Bool { exports.contains { $0 === export } }
 
     /// The exports that clients can ask for.
-    var exportInfos: [NBDExportInfo] { exports.lazy.filter { !$0.isShuttingDown }.map(\.info) }
+    var exportInfos: [NBDExportInfo] { exports.lazy.filter { !$0.isShuttingDown && !$0.isHidden }.map(\.info) }
 
     /// The export of a name, unless it is going away.
     func export(named name: String) -> NBDExport? {
-        exports.first { !$0.isShuttingDown && $0.info.name == name }
+        exports.first { !$0.isShuttingDown && !$0.isHidden && $0.info.name == name }
     }
 
     func append(_ export: NBDExport) {

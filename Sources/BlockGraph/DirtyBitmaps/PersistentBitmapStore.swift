@@ -68,12 +68,17 @@ extension BlockGraph {
         } catch {
             throw BlockError(error)
         }
-        if bitmap.isPersistent, let name = bitmap.name, let store = node.driver.bitmapStore {
-            if node.isReadOnly {
-                throw BlockError("Cannot remove persistent bitmap '\(name)': no write access to node '\(node.name)'")
-            }
-            try await store.removeStored(name)
-        }
+        try await removeStored(bitmap, of: node)
         node.bitmaps.remove(bitmap)
+    }
+
+    /// Removes what the image has of a persistent bitmap; durable on return. The node keeps the bitmap, which is stored anew
+    /// when the node is closed. Errors: the image is open read-only, or cannot be written.
+    public func removeStored(_ bitmap: DirtyBitmap, of node: BlockNode) async throws(BlockError) {
+        guard bitmap.isPersistent, let name = bitmap.name, let store = node.driver.bitmapStore else { return }
+        if node.isReadOnly {
+            throw BlockError("Cannot remove persistent bitmap '\(name)': no write access to node '\(node.name)'")
+        }
+        try await store.removeStored(name)
     }
 }

@@ -76,10 +76,5 @@ extension BlockGraph {
 
 extension BlockChild {
     /// The edge in a message: "node 'x' (uses node 'y' as 'file' child)".
-    var use: String {
-        switch parent {
-        case .node: "\(parent.description) (uses node '\(node.name)' as '\(name)' child)"
-        case .backend: "\(parent.description) (uses node '\(node.name)' as '\(name)' child)"
-        }
-    }
+    @GraphActor var use: String { "\(parent.description) (uses node '\(node.name)' as '\(name)' child)" }
 }

@@ -39,14 +39,20 @@ extension BlockGraph {
     /// A driver that uses a child which is added or removed takes note of that in `prepareReopen`.
     /// Errors: a new child would be above its parent; a permission conflict; whatever a driver says of its options.
     public func reopen(_ items: [ReopenItem]) async throws(BlockError) {
+        for node in try await reopenKeepingFormerChildren(items) { await closeIfUnused(node) }
+    }
+
+    /// Does the same, but leaves children open that nobody uses any more: until `closeIfUnused`.
+    ///
+    /// - Returns: the children that nodes have lost.
+    public func reopenKeepingFormerChildren(_ items: [ReopenItem]) async throws(BlockError) -> [BlockNode] {
         let touched = items.flatMap { item in
             [item.node] + item.newChildren.flatMap { [$0.edge.node, $0.node] } + item.removedChildren.map(\.node)
                 + (item.addedBacking.map { [$0] } ?? [])
         }
-        let left = try await drained(touched) { () async throws(BlockError) in
+        return try await drained(touched) { () async throws(BlockError) in
             try await self.reopenDrained(items)
         }
-        for node in left { await closeIfUnused(node) }
     }
 
     /// Does the reopening in a drained section; the former children.

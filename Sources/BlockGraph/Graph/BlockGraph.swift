@@ -48,12 +48,15 @@ public final class BlockGraph {
     /// Passes an event on.
     public nonisolated func report(_ event: BlockEvent) { eventSink(event) }
 
-    /// The node of a name, nil where there is none.
-    public func node(named name: String) -> BlockNode? { nodesByName[name] }
+    /// The node of a name, nil where there is none, or one that is being deleted.
+    public func node(named name: String) -> BlockNode? {
+        guard let node = nodesByName[name], !node.isBeingDeleted else { return nil }
+        return node
+    }
 
     /// The node of a name. Error: "Cannot find device='NAME' nor node-name='NAME'".
     public func requireNode(named name: String) throws(BlockError) -> BlockNode {
-        guard let node = nodesByName[name] else {
+        guard let node = node(named: name) else {
             throw BlockError("Cannot find device='\(name)' nor node-name='\(name)'")
         }
         return node
@@ -93,19 +96,6 @@ public final class BlockGraph {
         return node
     }
 
-    /// Deletes a node that a client made. Errors: the node is in use, or blocked, or was not made by a client.
-    public func delete(_ node: BlockNode) async throws(BlockError) {
-        let hasUser = node.parents.contains { edge in
-            if case .backend(let backend) = edge.parent { backend.holder == nil } else { false }
-        }
-        if hasUser { throw BlockError("Node \(node.name) is in use") }
-        try node.checkNotBlocked(for: .delete)
-        guard node.isOwnedByMonitor else { throw BlockError("Node \(node.name) is not owned by the monitor") }
-        guard node.parents.isEmpty else { throw BlockError("Block device \(node.name) is in use") }
-        node.isOwnedByMonitor = false
-        await closeIfUnused(node)
-    }
-
     /// Closes all nodes, parents first. Their backends have been detached.
     public func closeAll() async {
         for node in nodes { node.isOwnedByMonitor = false }
@@ -130,7 +120,10 @@ public final class BlockGraph {
     private func abandon(_ node: BlockNode) async {
         await node.driverIfOpen?.close()
         let children = node.children
-        for child in children { unlink(child) }
+        for child in children {
+            unlink(child)
+            child.forgetParent()
+        }
         for child in children {
             relaxPermissions(below: [child.node])
             await closeIfUnused(child.node)

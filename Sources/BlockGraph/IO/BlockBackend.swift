@@ -22,6 +22,9 @@ public final class BlockBackend: Sendable {
     private let writeThrough = Atomic<Bool>(false)
     private let knownLength = Atomic<Int64>(0)
 
+    /// Whether the user is about to go away, so that it does not keep its node from being deleted.
+    @GraphActor public var isLeaving = false
+
     /// Set on the `GraphActor` before the first request and taken away after the last.
     private nonisolated(unsafe) var attachedEdge: BlockChild?
 

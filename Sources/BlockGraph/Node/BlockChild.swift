@@ -7,7 +7,7 @@ public final class BlockChild: Sendable {
     /// What the child is to its parent.
     public let role: ChildRole
     /// Who holds the edge.
-    public let parent: BlockParent
+    @GraphActor public private(set) var parent: BlockParent
     /// The node at the lower end. Changes only in drained sections of the parent, so that the I/O path may read it.
     public var node: BlockNode { current }
     /// The permissions that the parent has.
@@ -28,6 +28,9 @@ public final class BlockChild: Sendable {
 
     /// Points the edge to another node; the caller keeps the nodes' lists of parents right.
     @GraphActor func point(to node: BlockNode) { current = node }
+
+    /// The parent is closed: it and its driver's edges no longer keep each other alive.
+    @GraphActor func forgetParent() { parent = .closed(parent.description) }
 }
 
 /// The upper end of an edge.
@@ -36,12 +39,15 @@ public enum BlockParent: Sendable {
     case node(BlockNode)
     /// The user of a node from outside of the graph: an export, a job, a command.
     case backend(BlockBackend)
+    /// What the parent was called before it was closed.
+    case closed(String)
 
     /// The parent in a message: "node 'x'".
     public var description: String {
         switch self {
         case .node(let node): "node '\(node.name)'"
         case .backend(let backend): backend.description
+        case .closed(let description): description
         }
     }
 }

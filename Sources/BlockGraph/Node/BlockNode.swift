@@ -26,6 +26,8 @@ public final class BlockNode: Sendable {
     @GraphActor public internal(set) var parents: [BlockChild] = []
     /// Whether a client made the node and has not deleted it: it stays without any parent.
     @GraphActor public internal(set) var isOwnedByMonitor = false
+    /// Whether the node is about to go away, and not to be found any more.
+    @GraphActor var isBeingDeleted = false
     /// The options as they were given, for queries and for reopening: of the type that the driver understands.
     @GraphActor public var sourceOptions: (any Sendable)?
     /// What forbids operations on the node, the newest last; see `block`.

@@ -55,7 +55,7 @@ extension BlockNode {
             throw BlockError("Node '\(name)' is busy: \(blocker.reason)")
         }
         guard Self.forbiddenToBackingImages.contains(operation) else { return }
-        for edge in parents.reversed() where edge.role.contains(.copyOnWrite) {
+        for edge in parents.reversed() where edge.role.contains(.copyOnWrite) && !edge.isGoingAway {
             guard case .node(let overlay) = edge.parent else { continue }
             throw BlockError("Node '\(name)' is busy: node is used as backing hd of '\(overlay.name)'")
         }

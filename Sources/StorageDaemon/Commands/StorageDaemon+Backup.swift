@@ -9,12 +9,8 @@ import QMPSchema
 /// Backups: `blockdev-backup`.
 extension StorageDaemon {
     func blockdevBackup(_ arguments: BlockdevBackup) async throws(QMPError) {
-        try await reporting { () async throws(BlockError) in
-            let nodes = try backupNodes(arguments)
-            try await graph.drained(nodes) { () async throws(BlockError) in
-                jobs.start(try await makeBackup(arguments, in: JobTransaction()))
-            }
-        }
+        let action = BackupAction(arguments, in: JobTransaction(), daemon: self)
+        try await Transaction(graph: graph, actions: [action]).run()
     }
 
     /// The nodes that a backup is about, source and target, to be drained while its job is made and started.

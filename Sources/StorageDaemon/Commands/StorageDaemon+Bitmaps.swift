@@ -7,50 +7,33 @@ import QMPSchema
 /// Dirty bitmaps: `block-dirty-bitmap-*` and `query-dirty-bitmaps`.
 extension StorageDaemon {
     func blockDirtyBitmapAdd(_ arguments: BlockDirtyBitmapAdd) async throws(QMPError) {
-        let node = try findNode(arguments.node)
-        try await reporting { () throws(BlockError) in
-            _ = try graph.addBitmap(
-                named: arguments.name, to: node, granularity: arguments.granularity.map(Int64.init),
-                recording: arguments.disabled != true, persistent: arguments.persistent == true)
-        }
+        try await run(AddBitmapAction(arguments, in: graph))
     }
 
     func blockDirtyBitmapRemove(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
-        let (node, bitmap) = try find(arguments, no: .toRemove)
-        try await reporting { () async throws(BlockError) in try await graph.removeBitmap(bitmap, of: node) }
+        try await run(RemoveBitmapAction(arguments, in: graph))
     }
 
     func blockDirtyBitmapClear(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
-        _ = try find(arguments, no: .toChange).bitmap.clear()
+        try await run(ClearBitmapAction(arguments, in: graph))
     }
 
     func blockDirtyBitmapEnable(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
-        try find(arguments, no: .toUse).bitmap.isRecording = true
+        try await run(RecordingAction(arguments, isRecording: true, in: graph))
     }
 
     func blockDirtyBitmapDisable(_ arguments: BlockDirtyBitmap) async throws(QMPError) {
-        try find(arguments, no: .toUse).bitmap.isRecording = false
+        try await run(RecordingAction(arguments, isRecording: false, in: graph))
     }
 
     func blockDirtyBitmapMerge(_ arguments: BlockDirtyBitmapMerge) async throws(QMPError) {
-        let (node, target) = try find(
-            BlockDirtyBitmap(node: arguments.node, name: arguments.target), no: .toChange)
-        var sources: [HierarchicalBitmap] = []
-        for reference in arguments.bitmaps {
-            let source: BlockDirtyBitmap =
-                switch reference {
-                case .local(let name): BlockDirtyBitmap(node: node.name, name: name)
-                case .external(let bitmap): bitmap
-                }
-            sources.append(try find(source, no: .toUse).bitmap.snapshot())
-        }
-        try bitmapReporting { () throws(BitmapError) in _ = try target.merge(sources) }
+        try await run(MergeBitmapsAction(arguments, in: graph))
     }
 
     func xDebugBlockDirtyBitmapSha256(
         _ arguments: BlockDirtyBitmap
     ) async throws(QMPError) -> BlockDirtyBitmapSha256 {
-        BlockDirtyBitmapSha256(sha256: try find(arguments, no: []).bitmap.snapshot().sha256())
+        BlockDirtyBitmapSha256(sha256: try graph.find(arguments, no: []).bitmap.snapshot().sha256())
     }
 
     func queryDirtyBitmaps(
@@ -66,17 +49,6 @@ extension StorageDaemon {
             if !infos.isEmpty { result[node.name] = infos.map(BlockDirtyInfo.init) }
         }
         return result
-    }
-
-    /// The bitmap of a node, which none of the obstacles keeps from being used.
-    func find(
-        _ reference: BlockDirtyBitmap, no obstacles: DirtyBitmap.Obstacles
-    ) throws(QMPError) -> (node: BlockNode, bitmap: DirtyBitmap) {
-        try bitmapReporting { () throws(BitmapError) in
-            let found = try graph.bitmap(named: reference.name, onNode: reference.node)
-            try found.bitmap.require(no: obstacles)
-            return found
-        }
     }
 }
 

@@ -9,21 +9,15 @@ import QMPSchema
 /// `block-set-write-threshold`.
 extension StorageDaemon {
     func blockdevAdd(_ options: BlockdevOptions) async throws(QMPError) {
-        guard options.nodeName != nil else { throw QMPError("'node-name' must be specified for the root node") }
-        try await reporting { () async throws(BlockError) in
-            _ = try await nodeFactory.open(options, isRoot: true)
-        }
+        try await run(AddNodeAction(options, factory: nodeFactory))
     }
 
-    func blockdevReopen(_ arguments: BlockdevReopenArguments) async throws(QMPError) {
-        try await reporting { () async throws(BlockError) in try await nodeFactory.reopen(arguments.options) }
+    func blockdevReopen(_ arguments: BlockdevReopen) async throws(QMPError) {
+        try await run(ReopenNodesAction(arguments, factory: nodeFactory))
     }
 
-    func blockdevDel(_ arguments: BlockdevDelArguments) async throws(QMPError) {
-        guard let node = graph.node(named: arguments.nodeName) else {
-            throw QMPError("Failed to find node with node-name='\(arguments.nodeName)'")
-        }
-        try await reporting { () async throws(BlockError) in try await graph.delete(node) }
+    func blockdevDel(_ arguments: BlockdevDel) async throws(QMPError) {
+        try await run(DeleteNodeAction(arguments, in: graph))
     }
 
     func blockResize(_ arguments: BlockResizeArguments) async throws(QMPError) {
@@ -66,6 +60,23 @@ extension StorageDaemon {
             throw QMPError("Device '\(arguments.nodeName)' not found")
         }
         node.statistics.setWriteThreshold(Int64(bitPattern: arguments.writeThreshold))
+    }
+
+    /// No driver of the daemon has nodes whose number of children may change.
+    func xBlockdevChange(_ arguments: XBlockdevChangeArguments) async throws(QMPError) {
+        let parent = try findNode(arguments.parent)
+        switch (arguments.child, arguments.node) {
+        case (nil, nil): throw QMPError("Either child or node must be specified")
+        case (_?, _?): throw QMPError("The parameters child and node are in conflict")
+        case (let child?, nil):
+            guard parent.child(named: child) != nil else {
+                throw QMPError("Node '\(parent.name)' does not have child '\(child)'")
+            }
+            throw QMPError("The node \(parent.name) does not support removing a child")
+        case (nil, let node?):
+            guard graph.node(named: node) != nil else { throw QMPError("Node '\(node)' not found") }
+            throw QMPError("The node \(parent.name) does not support adding a child")
+        }
     }
 
     /// The node that a command calls a device or a node. "Cannot find device='NAME' nor node-name='NAME'".

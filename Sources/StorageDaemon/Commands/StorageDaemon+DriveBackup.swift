@@ -9,11 +9,8 @@ import QMPSchema
 /// `drive-backup`: a backup to an image that is named by its file.
 extension StorageDaemon {
     func driveBackup(_ arguments: DriveBackup) async throws(QMPError) {
-        try await reporting { () async throws(BlockError) in
-            try await graph.drained([try graph.requireNode(named: arguments.device)]) { () async throws(BlockError) in
-                jobs.start(try await makeDriveBackup(arguments, in: JobTransaction()))
-            }
-        }
+        let action = BackupAction(arguments, in: JobTransaction(), daemon: self)
+        try await Transaction(graph: graph, actions: [action]).run()
     }
 
     /// Makes the image, where it is not there already, and the job of a backup to it, without starting it: in a drained section of

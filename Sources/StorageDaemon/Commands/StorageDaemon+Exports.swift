@@ -53,10 +53,15 @@ extension StorageDaemon {
     }
 
     func nbdServerRemove(_ arguments: NbdServerRemoveArguments) async throws(QMPError) {
-        try await blockExportDel(BlockExportDelArguments(id: arguments.name, mode: arguments.mode))
+        try await blockExportDel(BlockExportDel(id: arguments.name, mode: arguments.mode))
     }
 
     func blockExportAdd(_ arguments: BlockExportOptions) async throws(QMPError) {
+        try await run(AddExportAction(arguments, daemon: self))
+    }
+
+    /// Makes an export.
+    func export(_ arguments: BlockExportOptions) async throws(QMPError) -> any BlockExport {
         guard case .nbd(let nbd) = arguments.type else {
             throw QMPError("Parameter 'type' does not accept value '\(arguments.type.tag.rawValue)'")
         }
@@ -77,7 +82,8 @@ extension StorageDaemon {
             }
         }
         options.loops = try loops(arguments.iothread)
-        try await reporting { () async throws(BlockError) in _ = try nbdServer.export(options) }
+        let complete = options
+        return try await reporting { () throws(BlockError) in try nbdServer.export(complete) }
     }
 
     /// The loops that an export's connections are spread over.
@@ -101,11 +107,8 @@ extension StorageDaemon {
         return loops
     }
 
-    func blockExportDel(_ arguments: BlockExportDelArguments) async throws(QMPError) {
-        let mode: BlockExports.BlockExportRemoveMode = arguments.mode == .hard ? .hard : .safe
-        try await reporting { () async throws(BlockError) in
-            try await exports.remove(id: arguments.id, mode: mode)
-        }
+    func blockExportDel(_ arguments: BlockExportDel) async throws(QMPError) {
+        try await run(DeleteExportAction(arguments, in: exports))
     }
 
     func queryBlockExports() async throws(QMPError) -> [BlockExportInfo] {

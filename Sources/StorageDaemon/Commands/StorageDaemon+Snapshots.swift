@@ -4,32 +4,19 @@ import IOLoop
 import QAPI
 import QMPSchema
 
-/// Internal snapshots: `blockdev-snapshot-internal-sync` and `blockdev-snapshot-delete-internal-sync`.
+/// Snapshots: `blockdev-snapshot`, `blockdev-snapshot-sync`, `blockdev-snapshot-internal-sync` and
+/// `blockdev-snapshot-delete-internal-sync`.
 extension StorageDaemon {
+    func blockdevSnapshot(_ arguments: BlockdevSnapshot) async throws(QMPError) {
+        try await run(SnapshotAction(arguments, factory: nodeFactory))
+    }
+
+    func blockdevSnapshotSync(_ arguments: BlockdevSnapshotSync) async throws(QMPError) {
+        try await run(SnapshotSyncAction(arguments, factory: nodeFactory))
+    }
+
     func blockdevSnapshotInternalSync(_ arguments: BlockdevSnapshotInternal) async throws(QMPError) {
-        let (device, name) = (arguments.device, arguments.name)
-        let node = try findRootNode(device)
-        if node.isReadOnly { throw QMPError("Device '\(device)' is read only") }
-        guard let (owner, store) = node.snapshotStore else {
-            throw QMPError(
-                """
-                Block format '\(node.driver.formatName)' used by device '\(device)' does not support internal \
-                snapshots
-                """)
-        }
-        if name.isEmpty { throw QMPError("Name is empty") }
-        if try list(store).contains(where: { $0.name == name }) {
-            throw QMPError("Snapshot with name '\(name)' already exists on device '\(device)'")
-        }
-        try await reporting { () async throws(BlockError) in
-            try await graph.drained([owner]) { () async throws(BlockError) in
-                do throws(Errno) {
-                    _ = try await store.create(name: name)
-                } catch {
-                    throw BlockError("Failed to create snapshot '\(name)' on device '\(device)'", causedBy: error)
-                }
-            }
-        }
+        try await run(InternalSnapshotAction(arguments, daemon: self))
     }
 
     func blockdevSnapshotDeleteInternalSync(
@@ -58,14 +45,14 @@ extension StorageDaemon {
     }
 
     /// A node that no other node uses. Errors: there is none of that name; "Need a root block node".
-    private func findRootNode(_ name: String) throws(QMPError) -> BlockNode {
+    func findRootNode(_ name: String) throws(QMPError) -> BlockNode {
         let node = try findNode(name)
         let isChild = node.parents.contains { if case .node = $0.parent { true } else { false } }
         if isChild { throw QMPError("Need a root block node") }
         return node
     }
 
-    private func list(_ store: any InternalSnapshotStore) throws(QMPError) -> [InternalSnapshot] {
+    func list(_ store: any InternalSnapshotStore) throws(QMPError) -> [InternalSnapshot] {
         do {
             return try store.list()
         } catch {

@@ -21,14 +21,18 @@ extension Job {
     /// Ends the job without its result as soon as possible. Without force, a job that is ready may have one all the same.
     public func cancel(force: Bool) async throws(BlockError) {
         try state.check(.cancel)
-        if !force, state.isReady, body.endsSoftly { return try complete() }
+        if !force, state.isReady, body.endsSoftly {
+            try complete()
+            state.endsSoftly = true
+            return
+        }
         await transaction.cancel(self)
     }
 
     /// Completes a job that is ready.
     public func complete() throws(BlockError) {
         try state.check(.complete)
-        guard !state.isCancelled else {
+        guard !state.isCancelled, !state.endsSoftly else {
             throw BlockError("The active block job '\(id)' cannot be completed")
         }
         try state.complete()

@@ -62,6 +62,8 @@ public final class Job {
         limiter.setSpeed(options.speed)
     }
 
+    /// Whether the job keeps two disks the same at each moment, and they are.
+    public var isActivelySynced: Bool { body.isActivelySynced }
     /// The name.
     public nonisolated var id: String { options.id }
     /// The state.

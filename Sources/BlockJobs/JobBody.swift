@@ -20,6 +20,8 @@ public protocol JobBody: AnyObject {
     var progress: (done: Int64, total: Int64)? { get }
     /// Whether a client who cancels the job while it is ready, without force, gets a result all the same.
     var endsSoftly: Bool { get }
+    /// Whether the job keeps two disks the same at each moment, and they are.
+    var isActivelySynced: Bool { get }
     /// A client changes options of the running job. Error: there is nothing to be changed.
     func change(_ options: any Sendable) throws(BlockError)
 }
@@ -31,6 +33,7 @@ extension JobBody {
     public func clean() async {}
     public var progress: (done: Int64, total: Int64)? { nil }
     public var endsSoftly: Bool { false }
+    public var isActivelySynced: Bool { false }
     public func change(_ options: any Sendable) throws(BlockError) {
         throw BlockError("Job type does not support change")
     }

@@ -12,6 +12,8 @@ public struct JobState: Hashable, Sendable {
     public private(set) var isCancelled = false
     /// Whether a client wants a job that is ready to complete.
     public private(set) var isCompleting = false
+    /// Whether a job that completes is to keep its copy only, as a client has cancelled it without force.
+    public internal(set) var endsSoftly = false
     /// How many reasons there are to pause, a client's included.
     public private(set) var pauseCount = 0
 

@@ -1,4 +1,5 @@
 import BlockJobs
+import IOLoop
 import QMPSchema
 
 extension QMPEvent {
@@ -83,12 +84,12 @@ extension BlockErrorAction {
 
 extension BlockJobInfo.Kind {
     /// The kind of a job with what only jobs of its kind tell.
-    init(_ type: BlockJobs.JobType) {
+    @GraphActor init(_ job: Job) {
         self =
-            switch type {
+            switch job.options.type {
             case .commit: .commit
             case .stream: .stream
-            case .mirror: .mirror(BlockJobInfoMirror(activelySynced: false))
+            case .mirror: .mirror(BlockJobInfoMirror(activelySynced: job.isActivelySynced))
             case .backup: .backup
             case .create: .create
             case .amend: .amend

@@ -80,7 +80,10 @@ extension StorageDaemon {
     }
 
     func blockJobChange(_ options: BlockJobChangeOptions) async throws(QMPError) {
-        try await withBlockJob(options.id) { (job) throws(BlockError) in try job.change(options) }
+        try await withBlockJob(options.id) { (job) throws(BlockError) in
+            guard case .mirror(let change) = options.type else { throw BlockError("Job type does not support change") }
+            try job.change(MirrorChange(isWriteBlocking: change.copyMode == .writeBlocking))
+        }
     }
 
     func queryBlockJobs() async throws(QMPError) -> [BlockJobInfo] {
@@ -114,7 +117,7 @@ extension BlockJobInfo {
             case _?: .failed
             }
         self.init(
-            type: Kind(job.options.type), device: job.id, len: job.total, offset: job.progress, busy: job.isBusy,
+            type: Kind(job), device: job.id, len: job.total, offset: job.progress, busy: job.isBusy,
             paused: job.state.pauseCount > 0, speed: job.speed, ioStatus: status, ready: job.state.isReady,
             status: QMPSchema.JobStatus(job.status), autoFinalize: job.options.autoFinalize,
             autoDismiss: job.options.autoDismiss, error: job.error?.description)

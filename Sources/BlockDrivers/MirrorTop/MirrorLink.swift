@@ -34,8 +34,10 @@ public final class MirrorLink: Sendable {
     private nonisolated(unsafe) var targetBackend: BlockBackend?
 
     /// A link over a disk of `length` bytes.
-    public init(length: Int64, granularity: Int64, unmaps: Bool, copiesWholeGranules: Bool = false,
-        changed: @escaping @Sendable () -> Void) {
+    public init(
+        length: Int64, granularity: Int64, unmaps: Bool, copiesWholeGranules: Bool = false,
+        changed: @escaping @Sendable () -> Void
+    ) {
         map = MirrorMap(length: length, granularity: granularity)
         self.unmaps = unmaps
         self.copiesWholeGranules = copiesWholeGranules

@@ -18,7 +18,7 @@ extension MirrorJob {
                 return
             }
             try await markAllocated(job, above: nil)
-        case .top: try await markAllocated(job, above: source.backingImage)
+        case .top: try await markAllocated(job, above: source.belowFilters.driver.backingChild?.node)
         case .aboveTarget: try await markAllocated(job, above: target)
         }
     }
@@ -57,7 +57,9 @@ extension MirrorJob {
                 status.length > 0
             else { return false }
             if !status.isZero {
-                guard offset == 0, status.length <= Self.inspectedHead, await headIsZero(status.length) else { return false }
+                guard offset == 0, status.length <= Self.inspectedHead, await headIsZero(status.length) else {
+                    return false
+                }
             }
             offset += status.length
         }
@@ -77,12 +79,4 @@ extension MirrorJob {
 
     /// The most bytes at the start of the target that are read to find out whether they are zero.
     private static let inspectedHead: Int64 = 65536
-}
-
-extension BlockNode {
-    /// The backing image of the first node below that is no filter.
-    @GraphActor var backingImage: BlockNode? {
-        if let child = driver.filteredChild { return child.node.backingImage }
-        return driver.backingChild?.node
-    }
 }

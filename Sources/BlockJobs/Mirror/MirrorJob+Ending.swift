@@ -18,27 +18,32 @@ extension MirrorJob {
 
     public func abort() async {
         await undo?.run()
+        hasPivoted = false
         link.mode = .off
-        await removeFilter()
     }
 
     public func clean() async {
+        await letGo()
+        if !hasPivoted { await restore() }
+    }
+
+    /// Lets go of all nodes, and takes the filter out. Parents that have moved to the target are not concerned.
+    func letGo() async {
         link.mode = .off
-        await removeFilter()
-        await releaseTarget()
-    }
-
-    /// Stops using the target, which stays open as long as the job names it.
-    func releaseTarget() async {
-        guard let targetUser else { return }
-        graph.release(targetUser)
-        self.targetUser = nil
-    }
-
-    /// Takes the filter out. Parents that have moved to the target are not concerned.
-    private func removeFilter() async {
-        // Nothing that the filter does could conflict with what was there before.
-        try? await graph.replace(filter, by: source) { [filterUser] edge in edge.parent.backend !== filterUser }
+        frozen?.thaw()
+        frozen = nil
+        if let targetUser {
+            graph.release(targetUser)
+            self.targetUser = nil
+        }
+        await job?.nodes.release()
+        guard !filter.parents.isEmpty else { return }
+        do {
+            try await graph.replace(filter, by: source)
+        } catch {
+            graph.complain("the filter of a mirror could not be taken out: \(error.description)")
+        }
+        await graph.closeIfUnused(filter)
     }
 
     private func copyRest(_ job: Job) async throws(BlockError) {
@@ -62,7 +67,9 @@ extension MirrorJob {
         if let targetUser { try graph.setPermissions(PermissionPair(), of: targetUser) }
         var steps: [GraphStep] = []
         if options.backing == .ofSource {
-            steps.append(.setBacking(of: target, to: options.sync == .none ? source : source.backingImage))
+            steps.append(
+                .setBacking(
+                    of: target, to: options.sync == .none ? source : source.belowFilters.driver.backingChild?.node))
         }
         let users = [filterUser, sourceUser, targetUser]
         let replaced = options.replaced ?? filter
@@ -72,6 +79,7 @@ extension MirrorJob {
                 return !users.contains { $0 === backend }
             })
         undo = try await graph.change(steps)
+        hasPivoted = true
     }
 }
 

@@ -5,7 +5,8 @@ import IOLoop
 /// The work: copying until both sides are the same, and then keeping them so.
 extension MirrorJob {
     public func run(_ job: Job) async throws(BlockError) {
-        guard source.length == target.length else {
+        // A backing image may be longer than its overlay.
+        guard source.length == target.length || options.sync == .aboveTarget && source.length < target.length else {
             throw BlockError("Source and target image have different sizes")
         }
         try await findDifferences(job)

@@ -6,10 +6,11 @@ import IOLoop
 extension MirrorJob {
     /// Makes the filter and the job, and starts it. On an error everything is as before.
     ///
+    /// - Parameter restore: called when the job has ended without the target in the place of the source.
     /// Errors: the filter's or the job's name will not do; a permission conflict; the target is read-only.
     public static func start(
         from source: BlockNode, to target: BlockNode, options: MirrorOptions, job jobOptions: Job.Options,
-        in jobs: JobList
+        in jobs: JobList, restore: @escaping @GraphActor @Sendable () async -> Void = {}
     ) async throws(BlockError) {
         let graph = source.graph
         var granularity = options.granularity ?? DirtyBitmap.defaultGranularity(clusterSize: target.imageClusterSize)
@@ -36,11 +37,12 @@ extension MirrorJob {
         do {
             try await body.attach(job)
         } catch {
-            await body.releaseTarget()
+            await body.letGo()
             await jobs.discard(job)
             await graph.closeIfUnused(filter)
             throw error
         }
+        body.restore = restore
         jobs.start(job)
     }
 
@@ -58,21 +60,28 @@ extension MirrorJob {
             "an unnamed block device", to: target,
             permissions: PermissionPair(
                 used: isCommit ? [.write, .resize] : .write,
-                shared: isBacking(target) ? [.consistentRead, .write, .writeUnchanged] : .writeUnchanged))
+                shared: source.backingChain.contains(target)
+                    ? [.consistentRead, .write, .writeUnchanged] : .writeUnchanged))
         self.targetUser = targetUser
         link.connect(to: targetUser)
         try job.nodes.add(target, as: "target")
         link.mode = options.isWriteBlocking ? .writeBlocking : .background
         try await graph.replace(source, by: filter) { $0.parent.backend !== sourceUser }
+        if isCommit { try await useChain(of: job) }
     }
 
-    /// Whether a node is the source's backing image, or one further down.
-    private func isBacking(_ node: BlockNode) -> Bool {
-        var layer: BlockNode? = source
-        while let current = layer {
-            if current == node { return true }
-            layer = (current.driver.filteredChild ?? current.driver.backingChild)?.node
+    /// Keeps the images between source and target as they are, though what they show means nothing while the target changes.
+    /// Makes the target as long as the source.
+    private func useChain(of job: Job) async throws(BlockError) {
+        for node in source.chain(above: target).dropFirst() {
+            try job.nodes.add(
+                node, as: "intermediate node", permissions: PermissionPair(shared: [.write, .writeUnchanged]))
         }
-        return false
+        frozen = try graph.freeze(from: source, to: target)
+        guard target.length < source.length else { return }
+        let length = source.length
+        try await graph.drained([target]) { () async throws(BlockError) in
+            try await self.target.resize(to: length, exact: false)
+        }
     }
 }

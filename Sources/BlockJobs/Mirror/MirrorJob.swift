@@ -49,6 +49,12 @@ public final class MirrorJob: JobBody {
     var isWriteBlocking: Bool
     /// Whether both sides are the same and stay so.
     public internal(set) var isActivelySynced = false
+    /// The links from the source to the target of a commit.
+    var frozen: FrozenChain?
+    /// Called when the job has ended without a pivot.
+    var restore: @GraphActor @Sendable () async -> Void = {}
+    /// Whether the target has taken the place of the source.
+    var hasPivoted = false
     /// Takes the pivot back.
     var undo: GraphUndo?
 
@@ -71,7 +77,9 @@ public final class MirrorJob: JobBody {
 
     /// The most bytes of one copy.
     var copyLimit: Int64 {
-        min(max(Self.usualCopy, (bufferLimit / Int64(Self.maximumCopies)).alignedDown(to: link.map.granularity)), bufferLimit)
+        min(
+            max(Self.usualCopy, (bufferLimit / Int64(Self.maximumCopies)).alignedDown(to: link.map.granularity)),
+            bufferLimit)
     }
 
     /// A client who cancels a mirror that is ready, without force, keeps a copy that is whole.
@@ -139,7 +147,8 @@ final class MirrorResults: Sendable {
 
     /// Wakes the job where it sleeps.
     func wake() {
-        guard isAsleep.load(ordering: .sequentiallyConsistent), isAsleep.exchange(false, ordering: .sequentiallyConsistent)
+        guard isAsleep.load(ordering: .sequentiallyConsistent),
+            isAsleep.exchange(false, ordering: .sequentiallyConsistent)
         else { return }
         queue.withLock { $0 }?.notifyAll()
     }

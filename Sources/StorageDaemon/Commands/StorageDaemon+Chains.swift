@@ -129,13 +129,6 @@ extension StorageDaemon {
         return top
     }
 
-    /// Commits the data of the image that the guest writes to.
-    private func commitActiveLayer(
-        _ arguments: BlockCommitArguments, device: BlockNode, base: BlockNode
-    ) async throws(QMPError) {
-        throw QMPError("Committing the active layer is not supported")
-    }
-
     /// The node of a name, which is not a device's. Error: there is none.
     private func requireNode(named name: String) throws(QMPError) -> BlockNode {
         guard let node = graph.node(named: name) else {

@@ -1,56 +1,76 @@
 import BlockGraph
 import BlockJobs
+import BlockNodes
+import IOLoop
 import QAPI
 import QMPSchema
 
-/// Mirrors: `blockdev-mirror`.
+/// Mirrors: `blockdev-mirror`, and `block-commit` of the image that the guest writes to.
 extension StorageDaemon {
     func blockdevMirror(_ arguments: BlockdevMirrorArguments) async throws(QMPError) {
         try await reporting { () async throws(BlockError) in
-            let source = try graph.requireRootNode(named: arguments.device)
+            let source = try graph.requireNode(named: arguments.device)
+            guard source.isRoot else { throw BlockError("Need a root block node") }
             let target = try graph.requireNode(named: arguments.target)
             var options = MirrorOptions(sync: try MirrorOptions.Sync(arguments.sync))
             try options.setSizes(granularity: arguments.granularity, bufferSize: arguments.bufSize)
             options.isWriteBlocking = arguments.copyMode == .writeBlocking
-            options.onSourceError = JobErrorPolicy(arguments.onSourceError)
-            options.onTargetError = JobErrorPolicy(arguments.onTargetError)
+            options.onSourceError = arguments.onSourceError.map(JobErrorPolicy.init) ?? .report
+            options.onTargetError = arguments.onTargetError.map(JobErrorPolicy.init) ?? .report
             options.filterName = arguments.filterNodeName
             options.targetIsZero = arguments.targetIsZero ?? false
             if let name = arguments.replaces { options.replaced = try graph.replaceable(name, through: source) }
-            try await startMirror(
-                from: source, to: target, options: options,
-                job: JobSettings(
-                    id: arguments.jobId, speed: arguments.speed, autoFinalize: arguments.autoFinalize,
-                    autoDismiss: arguments.autoDismiss))
+            var job = Job.Options(blockJob: arguments.jobId, .mirror)
+            job.speed = arguments.speed ?? 0
+            job.autoFinalize = arguments.autoFinalize ?? true
+            job.autoDismiss = arguments.autoDismiss ?? true
+            try await startMirror(from: source, to: target, options: options, job: job)
         }
     }
 
     private func startMirror(
-        from source: BlockNode, to target: BlockNode, options: MirrorOptions, job: JobSettings
+        from source: BlockNode, to target: BlockNode, options: MirrorOptions, job: Job.Options
     ) async throws(BlockError) {
         guard source != target else { throw BlockError("Can't mirror node into itself") }
         try source.checkNotBlocked(for: .mirrorSource)
         try target.checkNotBlocked(for: .mirrorTarget)
         try await MirrorJob.start(
-            from: source, to: target, options: options, job: job.options(type: .mirror), in: jobs)
+            from: source, to: target, options: options, job: job, in: jobs)
     }
 }
 
-/// What all block jobs are asked for.
-struct JobSettings {
-    let id: String?
-    let speed: Int64?
-    let autoFinalize: Bool?
-    let autoDismiss: Bool?
-
-    /// How a job of this kind is made.
-    func options(type: BlockJobs.JobType) -> Job.Options {
-        var options = Job.Options(id: id ?? "", type: type)
-        options.isBlockJob = true
-        options.speed = speed ?? 0
-        options.autoFinalize = autoFinalize ?? true
-        options.autoDismiss = autoDismiss ?? true
-        return options
+extension StorageDaemon {
+    /// Commits the data of the image that the guest writes to.
+    func commitActiveLayer(
+        _ arguments: BlockCommitArguments, device: BlockNode, base: BlockNode
+    ) async throws(QMPError) {
+        try await reporting { () async throws(BlockError) in
+            for node in [device, base] { try node.checkNotBlocked(for: .commitSource) }
+            var options = MirrorOptions(sync: .aboveTarget)
+            options.onSourceError = arguments.onError.map(JobErrorPolicy.init) ?? .report
+            options.onTargetError = options.onSourceError
+            options.filterName = arguments.filterNodeName
+            var job = Job.Options(blockJob: arguments.jobId, .commit)
+            job.speed = arguments.speed ?? 0
+            job.autoFinalize = arguments.autoFinalize ?? true
+            job.autoDismiss = arguments.autoDismiss ?? true
+            let access = try await nodeFactory.makeWritable(base)
+            let (factory, graph) = (nodeFactory, graph)
+            let restore: @GraphActor @Sendable () async -> Void = {
+                do throws(BlockError) {
+                    try await factory.takeBack(access)
+                } catch {
+                    graph.complain("block-commit: the former state could not be restored: \(error.description)")
+                }
+            }
+            do throws(BlockError) {
+                try await MirrorJob.start(
+                    from: device, to: base, options: options, job: job, in: jobs, restore: restore)
+            } catch {
+                await restore()
+                throw error
+            }
+        }
     }
 }
 
@@ -85,30 +105,7 @@ extension MirrorOptions {
     }
 }
 
-extension JobErrorPolicy {
-    /// What a client asks for; `report` where it does not say.
-    init(_ policy: BlockdevOnError?) {
-        self =
-            switch policy {
-            case nil, .report: .report
-            case .ignore: .ignore
-            case .enospc: .enospc
-            case .stop: .stop
-            case .auto: .auto
-            }
-    }
-}
-
 extension BlockGraph {
-    /// The node of a name that no other node uses. Errors: there is none; "Need a root block node".
-    fileprivate func requireRootNode(named name: String) throws(BlockError) -> BlockNode {
-        let node = try requireNode(named: name)
-        guard node.parents.allSatisfy({ $0.parent.isDevice }) else {
-            throw BlockError("Need a root block node")
-        }
-        return node
-    }
-
     /// The node of a name that shows the same as `source`: it, or one that it is a filter of.
     fileprivate func replaceable(_ name: String, through source: BlockNode) throws(BlockError) -> BlockNode {
         guard let node = node(named: name) else {
@@ -124,13 +121,5 @@ extension BlockGraph {
                 """)
         }
         return node
-    }
-}
-
-extension BlockParent {
-    /// Whether the parent is a user from outside of the graph, and no job.
-    fileprivate var isDevice: Bool {
-        guard case .backend(let backend) = self else { return false }
-        return backend.holder == nil
     }
 }

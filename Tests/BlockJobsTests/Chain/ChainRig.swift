@@ -154,6 +154,9 @@ final class ChainRig {
         await changes.wait(until: { events.contains(where: condition) })
     }
 
+    /// Waits until the condition holds; it is looked at after each event.
+    func waitForChange(_ condition: () -> Bool) async { await changes.wait(until: condition) }
+
     /// Waits until the job is in a state, or over.
     func wait(for job: Job, _ status: BlockJobs.JobStatus) async {
         await changes.wait(until: { job.status == status || job.status.isOver })

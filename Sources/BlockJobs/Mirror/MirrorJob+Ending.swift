@@ -29,11 +29,12 @@ extension MirrorJob {
 
     /// Lets go of all nodes, and takes the filter out. Parents that have moved to the target are not concerned.
     func letGo() async {
-        link.mode = .off
         frozen?.thaw()
         frozen = nil
-        if let targetUser {
-            graph.release(targetUser)
+        // Guest writes to both sides come to their end before the target is nobody's any more. Draining itself does not fail.
+        try? await graph.drained([filter, source, target]) { () async throws(BlockError) in
+            self.link.mode = .off
+            if let targetUser = self.targetUser { self.graph.release(targetUser) }
             self.targetUser = nil
         }
         await job?.nodes.release()

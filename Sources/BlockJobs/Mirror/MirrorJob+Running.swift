@@ -10,7 +10,7 @@ extension MirrorJob {
             throw BlockError("Source and target image have different sizes")
         }
         try await findDifferences(job)
-        patience = 2 * link.map.remainingBytes + (64 << 20)
+        patience = 2 * link.map.remainingBytes + (4 << 20)
         while !job.isCancelled {
             collect(job)
             if failure != nil { break }

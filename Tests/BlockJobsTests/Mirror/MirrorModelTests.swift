@@ -61,9 +61,10 @@ private struct Round {
     private var fails: Bool { [.report, .stop, .ignore, .guestErrors].contains(course) }
 
     mutating func run(_ loops: [IOLoop]) async throws {
+        if getenv("CAIRN_MIRROR_SEEDS") != nil { print(comment) }
         var shape = ChainRig.Shape()
         shape.depth = 2 + (Bool.random(using: &random) ? 1 : 0)
-        shape.length = (1 << 20) - (Bool.random(using: &random) ? 512 : 0)
+        shape.length = (1 << 18) - (Bool.random(using: &random) ? 512 : 0)
         let rig = try await ChainRig(shape, random: &random)
         let disk = try await makeTarget(rig)
         let target: BlockNode
@@ -118,7 +119,7 @@ private struct Round {
         var settings = Job.Options(id: "j", type: sync == .aboveTarget ? .commit : .mirror)
         settings.isBlockJob = true
         settings.autoDismiss = false
-        if course == .slow { settings.speed = 4 << 20 }
+        if course == .slow { settings.speed = 32 << 20 }
         let (chosen, made) = (options, settings)
         try await rig.command {
             try await MirrorJob.start(from: rig.top, to: target, options: chosen, job: made, in: rig.jobs)

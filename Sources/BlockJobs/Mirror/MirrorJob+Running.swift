@@ -76,11 +76,10 @@ extension MirrorJob {
 
     /// Whether there is something to be done that was not when the job fell asleep.
     private func hasNews(_ job: Job) -> Bool {
-        if job.state.mustPause { return copies == 0 }
-        if job.isCancelled { return copies == 0 }
+        if failure != nil || job.isCancelled || job.state.mustPause { return copies == 0 }
         if link.mirroredBytes != shownMirroredBytes || link.hasWriteError { return true }
         if let resumeAt { return resumeAt.speed != job.speed || MonotonicTime.now >= resumeAt.time }
-        if job.state.isCompleting, isReady, copies == 0 { return true }
+        if copies == 0, link.map.isClean { return !isReady || job.state.isCompleting }
         return mayCopy && link.map.hasFreeArea
     }
 

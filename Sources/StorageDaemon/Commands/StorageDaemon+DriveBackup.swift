@@ -20,8 +20,9 @@ extension StorageDaemon {
         let isNew = arguments.mode != .existing
         let format = arguments.format ?? (isNew ? source.driver.formatName : nil)
         if isNew {
-            try await makeImage(
-                arguments.target, format: format ?? "", backing: backing(arguments.sync, of: source), of: source)
+            try await nodeFactory.createCopy(
+                of: source, named: arguments.target, format: format ?? "",
+                backing: source.backing(ofCopy: arguments.sync))
         }
         var options = source.options
         options.isReadOnly = false
@@ -39,24 +40,29 @@ extension StorageDaemon {
             throw error
         }
     }
+}
 
-    /// What the image's header is to name as its backing image, where the image holds only a part of the disk.
-    private func backing(_ sync: MirrorSyncMode, of source: BlockNode) -> BlockNode? {
-        switch sync {
-        case .none: source
-        case .top: source.belowFilters.driver.backingChild?.node
-        case .full, .incremental, .bitmap: nil
-        }
-    }
-
-    private func makeImage(
-        _ name: String, format: String, backing: BlockNode?, of source: BlockNode
+extension NodeFactory {
+    /// Makes an image for a copy of a node. Errors: as `create`.
+    func createCopy(
+        of source: BlockNode, named name: String, format: String, backing: BlockNode?
     ) async throws(BlockError) {
         guard format != "file" || backing == nil else {
             throw BlockError("Backing file not supported for file format '\(format)'")
         }
         var image = NewImage(filename: name, format: format == "file" ? "raw" : format, size: source.length)
         if let backing { image.setBacking(backing) }
-        try await nodeFactory.create(image)
+        try await create(image)
+    }
+}
+
+extension BlockNode {
+    /// What the header of a copy's image is to name as its backing image, where the copy holds only a part of the disk.
+    @GraphActor func backing(ofCopy sync: MirrorSyncMode) -> BlockNode? {
+        switch sync {
+        case .none: self
+        case .top: belowFilters.driver.backingChild?.node
+        case .full, .incremental, .bitmap: nil
+        }
     }
 }

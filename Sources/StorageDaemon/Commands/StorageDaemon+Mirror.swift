@@ -28,7 +28,7 @@ extension StorageDaemon {
         }
     }
 
-    private func startMirror(
+    func startMirror(
         from source: BlockNode, to target: BlockNode, options: MirrorOptions, job: Job.Options
     ) async throws(BlockError) {
         guard source != target else { throw BlockError("Can't mirror node into itself") }
@@ -76,7 +76,7 @@ extension StorageDaemon {
 
 extension MirrorOptions.Sync {
     /// What a client asks for. Error: a mirror does not do that.
-    fileprivate init(_ mode: MirrorSyncMode) throws(BlockError) {
+    init(_ mode: MirrorSyncMode) throws(BlockError) {
         switch mode {
         case .full: self = .full
         case .top: self = .top
@@ -88,7 +88,7 @@ extension MirrorOptions.Sync {
 
 extension MirrorOptions {
     /// Sets the sizes that a client gives, 0 for the usual ones. Error: one will not do.
-    fileprivate mutating func setSizes(granularity: UInt32?, bufferSize: Int64?) throws(BlockError) {
+    mutating func setSizes(granularity: UInt32?, bufferSize: Int64?) throws(BlockError) {
         if let granularity, granularity != 0 {
             guard (512...(64 << 20)).contains(granularity) else {
                 throw BlockError("Parameter 'granularity' expects a value in range [512B, 64MB]")
@@ -107,7 +107,7 @@ extension MirrorOptions {
 
 extension BlockGraph {
     /// The node of a name that shows the same as `source`: it, or one that it is a filter of.
-    fileprivate func replaceable(_ name: String, through source: BlockNode) throws(BlockError) -> BlockNode {
+    func replaceable(_ name: String, through source: BlockNode) throws(BlockError) -> BlockNode {
         guard let node = node(named: name) else {
             throw BlockError("Failed to find node with node-name='\(name)'")
         }

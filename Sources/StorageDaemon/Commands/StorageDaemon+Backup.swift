@@ -40,10 +40,9 @@ extension StorageDaemon {
         guard source.length.alignedUp(to: 512) == target.length.alignedUp(to: 512) else {
             throw BlockError("Source and target image have different sizes")
         }
-        var job = Job.Options(blockJob: arguments.jobId, .backup)
-        job.speed = arguments.speed ?? 0
-        job.autoFinalize = arguments.autoFinalize ?? true
-        job.autoDismiss = arguments.autoDismiss ?? true
+        let job = Job.Options(
+            blockJob: arguments.jobId, .backup, speed: arguments.speed, autoFinalize: arguments.autoFinalize,
+            autoDismiss: arguments.autoDismiss)
         var request = BackupJob.Request(job, source: source, target: target)
         request.options.sync = BackupJob.Sync(arguments.sync)
         request.options.onSourceError = arguments.onSourceError.map(JobErrorPolicy.init) ?? .report

@@ -20,10 +20,9 @@ extension StorageDaemon {
             options.masksProtocol = arguments.backingMaskProtocol ?? false
             options.onError = arguments.onError.map(JobErrorPolicy.init) ?? .report
             options.filterName = arguments.filterNodeName
-            var job = Job.Options(blockJob: arguments.jobId, .stream)
-            job.speed = arguments.speed ?? 0
-            job.autoFinalize = arguments.autoFinalize ?? true
-            job.autoDismiss = arguments.autoDismiss ?? true
+            let job = Job.Options(
+                blockJob: arguments.jobId, .stream, speed: arguments.speed, autoFinalize: arguments.autoFinalize,
+                autoDismiss: arguments.autoDismiss)
             jobs.start(try await StreamJob.create(job, options, chain, in: jobs, factory: nodeFactory))
         }
     }
@@ -76,10 +75,9 @@ extension StorageDaemon {
             options.masksProtocol = arguments.backingMaskProtocol ?? false
             options.onError = arguments.onError.map(JobErrorPolicy.init) ?? .report
             options.filterName = arguments.filterNodeName
-            var job = Job.Options(blockJob: arguments.jobId, .commit)
-            job.speed = arguments.speed ?? 0
-            job.autoFinalize = arguments.autoFinalize ?? true
-            job.autoDismiss = arguments.autoDismiss ?? true
+            let job = Job.Options(
+                blockJob: arguments.jobId, .commit, speed: arguments.speed, autoFinalize: arguments.autoFinalize,
+                autoDismiss: arguments.autoDismiss)
             jobs.start(
                 try await CommitJob.create(
                     job, options, device: device, top: top, base: base, in: jobs, factory: nodeFactory))
@@ -155,9 +153,14 @@ extension BlockNode {
 
 extension Job.Options {
     /// A job on disks. Its name has to be given as there are no devices whose names it could have.
-    init(blockJob id: String?, _ type: BlockJobs.JobType) {
+    init(
+        blockJob id: String?, _ type: BlockJobs.JobType, speed: Int64?, autoFinalize: Bool?, autoDismiss: Bool?
+    ) {
         self.init(id: id ?? "", type: type)
         isBlockJob = true
+        self.speed = speed ?? 0
+        self.autoFinalize = autoFinalize ?? true
+        self.autoDismiss = autoDismiss ?? true
     }
 }
 

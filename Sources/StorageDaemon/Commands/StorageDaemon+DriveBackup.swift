@@ -17,18 +17,9 @@ extension StorageDaemon {
     /// the source. See `BackupJob.create`.
     func makeDriveBackup(_ arguments: DriveBackup, in transaction: JobTransaction) async throws(BlockError) -> Job {
         let source = try graph.requireNode(named: arguments.device)
-        let isNew = arguments.mode != .existing
-        let format = arguments.format ?? (isNew ? source.driver.formatName : nil)
-        if isNew {
-            try await nodeFactory.createCopy(
-                of: source, named: arguments.target, format: format ?? "",
-                backing: source.backing(ofCopy: arguments.sync))
-        }
-        var options = source.options
-        options.isReadOnly = false
-        let target = try await nodeFactory.openImage(
-            named: arguments.target, format: format, nodeName: nil, options: options,
-            opensBacking: arguments.sync != .none)
+        let target = try await nodeFactory.openCopy(
+            of: source, named: arguments.target, format: arguments.format, nodeName: nil, mode: arguments.mode,
+            sync: arguments.sync, opensBacking: arguments.sync != .none)
         do throws(BlockError) {
             // What was not overwritten is read from the source.
             if arguments.sync == .none, target.driver is Qcow2Driver {
@@ -43,8 +34,27 @@ extension StorageDaemon {
 }
 
 extension NodeFactory {
+    /// Makes the image of a copy, where it is not there already, and opens it for writing with the options of the source.
+    ///
+    /// Errors: as `create`, and as `openImage`.
+    func openCopy(
+        of source: BlockNode, named name: String, format: String?, nodeName: String?, mode: NewImageMode?,
+        sync: MirrorSyncMode, opensBacking: Bool
+    ) async throws(BlockError) -> BlockNode {
+        let isNew = mode != .existing
+        let format = format ?? (isNew ? source.driver.formatName : nil)
+        if isNew {
+            try await createCopy(
+                of: source, named: name, format: format ?? "", backing: source.backing(ofCopy: sync))
+        }
+        var options = source.options
+        options.isReadOnly = false
+        return try await openImage(
+            named: name, format: format, nodeName: nodeName, options: options, opensBacking: opensBacking)
+    }
+
     /// Makes an image for a copy of a node. Errors: as `create`.
-    func createCopy(
+    private func createCopy(
         of source: BlockNode, named name: String, format: String, backing: BlockNode?
     ) async throws(BlockError) {
         guard format != "file" || backing == nil else {
@@ -58,7 +68,7 @@ extension NodeFactory {
 
 extension BlockNode {
     /// What the header of a copy's image is to name as its backing image, where the copy holds only a part of the disk.
-    @GraphActor func backing(ofCopy sync: MirrorSyncMode) -> BlockNode? {
+    @GraphActor fileprivate func backing(ofCopy sync: MirrorSyncMode) -> BlockNode? {
         switch sync {
         case .none: self
         case .top: belowFilters.driver.backingChild?.node

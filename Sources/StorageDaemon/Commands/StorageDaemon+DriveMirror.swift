@@ -15,7 +15,10 @@ extension StorageDaemon {
             guard arguments.replaces == nil || arguments.nodeName != nil else {
                 throw BlockError("a node-name must be provided when replacing a named node of the graph")
             }
-            let target = try await openMirrorTarget(arguments, of: source)
+            // What the copy lacks is found in the source's backing image, or in the source, once the copy is complete.
+            let target = try await nodeFactory.openCopy(
+                of: source, named: arguments.target, format: arguments.format, nodeName: arguments.nodeName,
+                mode: arguments.mode, sync: arguments.sync, opensBacking: arguments.sync == .full)
             do throws(BlockError) {
                 try await startMirror(arguments, from: source, to: target)
             } catch {
@@ -23,25 +26,6 @@ extension StorageDaemon {
                 throw error
             }
         }
-    }
-
-    /// Makes the image, where it is not there already, and opens it.
-    private func openMirrorTarget(
-        _ arguments: DriveMirror, of source: BlockNode
-    ) async throws(BlockError) -> BlockNode {
-        let isNew = arguments.mode != .existing
-        let format = arguments.format ?? (isNew ? source.driver.formatName : nil)
-        if isNew {
-            try await nodeFactory.createCopy(
-                of: source, named: arguments.target, format: format ?? "",
-                backing: source.backing(ofCopy: arguments.sync))
-        }
-        var options = source.options
-        options.isReadOnly = false
-        // What the copy lacks is found in the source's backing image, or in the source, once the copy is complete.
-        return try await nodeFactory.openImage(
-            named: arguments.target, format: format, nodeName: arguments.nodeName, options: options,
-            opensBacking: arguments.sync == .full)
     }
 
     private func startMirror(
@@ -55,10 +39,9 @@ extension StorageDaemon {
         options.unmaps = arguments.unmap ?? true
         if arguments.sync != .full, target.driver is Qcow2Driver { options.backing = .ofSource }
         if let name = arguments.replaces { options.replaced = try graph.replaceable(name, through: source) }
-        var job = Job.Options(blockJob: arguments.jobId, .mirror)
-        job.speed = arguments.speed ?? 0
-        job.autoFinalize = arguments.autoFinalize ?? true
-        job.autoDismiss = arguments.autoDismiss ?? true
+        let job = Job.Options(
+            blockJob: arguments.jobId, .mirror, speed: arguments.speed, autoFinalize: arguments.autoFinalize,
+            autoDismiss: arguments.autoDismiss)
         try await startMirror(from: source, to: target, options: options, job: job)
     }
 }

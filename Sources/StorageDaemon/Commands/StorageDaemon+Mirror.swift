@@ -20,10 +20,9 @@ extension StorageDaemon {
             options.filterName = arguments.filterNodeName
             options.targetIsZero = arguments.targetIsZero ?? false
             if let name = arguments.replaces { options.replaced = try graph.replaceable(name, through: source) }
-            var job = Job.Options(blockJob: arguments.jobId, .mirror)
-            job.speed = arguments.speed ?? 0
-            job.autoFinalize = arguments.autoFinalize ?? true
-            job.autoDismiss = arguments.autoDismiss ?? true
+            let job = Job.Options(
+                blockJob: arguments.jobId, .mirror, speed: arguments.speed, autoFinalize: arguments.autoFinalize,
+                autoDismiss: arguments.autoDismiss)
             try await startMirror(from: source, to: target, options: options, job: job)
         }
     }
@@ -50,10 +49,9 @@ extension StorageDaemon {
             options.onSourceError = arguments.onError.map(JobErrorPolicy.init) ?? .report
             options.onTargetError = options.onSourceError
             options.filterName = arguments.filterNodeName
-            var job = Job.Options(blockJob: arguments.jobId, .commit)
-            job.speed = arguments.speed ?? 0
-            job.autoFinalize = arguments.autoFinalize ?? true
-            job.autoDismiss = arguments.autoDismiss ?? true
+            let job = Job.Options(
+                blockJob: arguments.jobId, .commit, speed: arguments.speed, autoFinalize: arguments.autoFinalize,
+                autoDismiss: arguments.autoDismiss)
             let access = try await nodeFactory.makeWritable(base)
             let (factory, graph) = (nodeFactory, graph)
             let restore: @GraphActor @Sendable () async -> Void = {

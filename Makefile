@@ -8,7 +8,7 @@ SWIFT_FLAGS ?=
 # The programs of a release carry Swift's libraries in themselves: they start faster and run where Swift is not installed.
 RELEASE_FLAGS ?= --static-swift-stdlib
 
-SOURCES = Package.swift Plugins Sources Tests iotests
+SOURCES = Package.swift Plugins Sources Tests Benchmarks iotests
 PROGRAMS = cairn-storage-daemon cairn-img cairn-io
 DEBUG_BIN = $(shell $(SWIFT) build $(SWIFT_FLAGS) --show-bin-path)
 RELEASE_BIN = $(shell $(SWIFT) build $(SWIFT_FLAGS) -c release --show-bin-path)
@@ -64,6 +64,7 @@ reference: build
 	$(DEBUG_BIN)/qapi-generator docs --output docs/qmp-reference.md qmp-schema
 
 bench: release
+	$(SWIFT) build $(SWIFT_FLAGS) -c release $(RELEASE_FLAGS) --product nbd-load
 	@$(PYTHON) Benchmarks/bench.py --subject $(RELEASE_BIN)/cairn-storage-daemon
 
 install: release

@@ -126,6 +126,11 @@ let package = Package(
             name: "cairn-iotests", dependencies: ["IOLoop", "IOTests", "IOTestScenarios", argumentParser],
             path: "iotests/cairn-iotests", swiftSettings: settings),
 
+        // The benchmark's own load generator.
+        .executableTarget(
+            name: "nbd-load", dependencies: ["CLiburing", "NBDProtocol", argumentParser], path: "Benchmarks/nbd-load",
+            swiftSettings: settings),
+
         // Tests.
         .target(
             name: "StorageTestSupport", dependencies: ["IOLoop", "NBDProtocol"], path: "Tests/StorageTestSupport",
@@ -164,6 +169,7 @@ let package = Package(
                 "QMPProtocol", "QMPSchema", "cairn-storage-daemon",
             ]),
         tests("IOTests", ["JSON"]),
+        .testTarget(name: "NBDLoadTests", dependencies: ["nbd-load"], swiftSettings: settings),
         tests("ImageTool", ["IOLoop"]),
     ]
 )

@@ -3,8 +3,9 @@
 import os
 import random
 import subprocess
-import tempfile
 import time
+
+from daemons import folder
 
 MIB = 1 << 20
 
@@ -41,9 +42,9 @@ def write_disk(path, kind, size):
 class Images:
     """The images that are read, made with qemu-img when they are first asked for, in a folder that goes with them."""
 
-    def __init__(self, tool, base):
+    def __init__(self, tool):
         self.tool = tool
-        self.folder = tempfile.TemporaryDirectory(prefix="cairn-bench-", dir=base)
+        self.folder = folder()
 
     def path(self, name):
         return os.path.join(self.folder.name, name)
@@ -84,17 +85,13 @@ def convert(tool, source, arguments, target):
     return duration, after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def measure(ours, theirs, wanted, rounds, base, report):
-    """Measures the rows whose names contain `wanted`, and hands the seconds of each to `report`."""
-    images = Images(theirs, base)
+def measure(comparison):
+    """Measures the rows."""
+    images = Images(comparison.reference.tool)
     with images.folder:
         for name, kind, arguments, size in ROWS:
-            if wanted not in name:
+            if not comparison.wants(name):
                 continue
             images.forget(keep=kind)
             source = images.source(kind, size)
-            results = ([], [])
-            for _ in range(rounds):
-                for tool, list_ in zip((ours, theirs), results):
-                    list_.append(convert(tool, source, arguments, images.path("target")))
-            report(name, *results)
+            comparison.row(name, "s", lambda programs: convert(programs.tool, source, arguments, images.path("target")))

@@ -14,6 +14,7 @@ import shutil
 import sys
 
 import backup
+import bitmaps
 import control
 import convert
 import exports
@@ -48,6 +49,7 @@ def main():
     exports.measure(comparison, options.size << 20)
     convert.measure(comparison)
     backup.measure(comparison)
+    bitmaps.measure(comparison)
     control.measure(comparison)
     if options.json:
         with open(options.json, "w") as file:

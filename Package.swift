@@ -132,9 +132,10 @@ let package = Package(
             swiftSettings: settings),
 
         // Tests.
+        .target(name: "CCallCounts", path: "Tests/CCallCounts"),
         .target(
-            name: "StorageTestSupport", dependencies: ["IOLoop", "NBDProtocol"], path: "Tests/StorageTestSupport",
-            swiftSettings: settings),
+            name: "StorageTestSupport", dependencies: ["CCallCounts", "IOLoop", "NBDProtocol"],
+            path: "Tests/StorageTestSupport", swiftSettings: settings),
         .target(
             name: "BlockTestSupport", dependencies: ["BlockGraph", "IOLoop"], path: "Tests/BlockTestSupport",
             swiftSettings: settings),

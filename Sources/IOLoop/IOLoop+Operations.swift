@@ -20,6 +20,24 @@ extension IOLoop {
         }
     }
 
+    /// Runs one operation that waits for a peer and is never cancelled: whoever wants it to end shuts the connection down.
+    @inline(__always)
+    func performWithPeer(_ prepare: (Entry) -> Void) async -> Int32 {
+        assert(isCurrent, "an operation on another loop's ring")
+        return await withUnsafeContinuation { continuation in
+            assert(isCurrent, "an operation on another loop's ring")
+            let entry = nextEntry()
+            prepare(entry)
+            entry.pointee.user_data = UserData.value(of: continuation) | UserData.peerTag
+        }
+    }
+
+    /// Lets all tasks go first that are ready on the loop, and those that become ready as they run. On the loop's thread.
+    @inline(__always)
+    public func yield() async {
+        await withUnsafeContinuation { continuation in yielding.append(continuation) }
+    }
+
     /// The same from any thread: off the loops, on the ring of the main loop.
     ///
     /// Code of the control plane comes back from waiting on a thread of the global executor where its task has no preference

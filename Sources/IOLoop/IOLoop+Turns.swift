@@ -21,7 +21,7 @@ extension IOLoop {
         renewTurn()
         runReadyJobs()
         let verdict = inbox.collect(
-            wouldSleep: ready.isEmpty && nextTurn.isEmpty,
+            wouldSleep: ready.isEmpty && nextTurn.isEmpty && yielding.isEmpty,
             jobs: { ready.append($0) },
             cancellations: { cancelOperation($0) })
         if verdict == .stop { return false }
@@ -51,8 +51,14 @@ extension IOLoop {
         let serial = asUnownedSerialExecutor()
         let task = asUnownedTaskExecutor()
         var budget = max(ready.count, IOLoop.followUpJobs)
-        while budget > 0, let job = ready.popFirst() {
+        while budget > 0 {
+            guard let job = ready.popFirst() else {
+                if yielding.isEmpty { break }
+                while let continuation = yielding.popFirst() { continuation.resume() }
+                continue
+            }
             job.runSynchronously(isolatedTo: serial, taskExecutor: task)
+            jobDidReturn()
             budget -= 1
         }
     }
@@ -97,6 +103,8 @@ extension IOLoop {
         switch UserData(userData) {
         case .continuation(let continuation):
             storageOperations -= 1
+            continuation.resume(returning: result)
+        case .peerContinuation(let continuation):
             continuation.resume(returning: result)
         case .slot:
             slots.complete(userData, result)

@@ -21,8 +21,12 @@ public final class IOLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {
     let slots = OperationSlots()
     let messages = MessagePool()
     private let lifecycle = Mutex(Lifecycle.created)
+    /// What is isolated to the loop.
+    let home = LoopActor()
 
     @exclusivity(unchecked) var ready = FIFO<UnownedJob>(minimumCapacity: 1024)
+    /// Tasks that let all that are ready go first.
+    @exclusivity(unchecked) var yielding = FIFO<UnsafeContinuation<Void, Never>>()
     /// Operations in flight that wait for storage rather than for a peer or a timer.
     @exclusivity(unchecked) var storageOperations = 0
     /// Bytes that may still be copied on the loop's thread in this turn, and the tasks that wait for the next.
@@ -33,6 +37,8 @@ public final class IOLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {
     /// How often the loop has entered the kernel for its ring. On the loop's thread.
     @exclusivity(unchecked) public internal(set) var kernelEntries = 0
     @exclusivity(unchecked) private var supportsTruncate: Bool?
+    /// Who wants to know when the running job returns.
+    @exclusivity(unchecked) var returnObserver: Unmanaged<JobObserver>?
     /// How long to look for completions before sleeping.
     let polling = Polling()
 
@@ -53,6 +59,7 @@ public final class IOLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {
         ring = try Ring()
         wakeUps = .allocate(capacity: 1)
         wakeUps.initialize(to: 0)
+        home.adopt(self)
     }
 
     deinit {

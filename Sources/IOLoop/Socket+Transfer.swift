@@ -59,6 +59,58 @@ extension Socket {
         try await sendMessage(total) { block, done in _ = block.fill(buffers, skipping: done) }
     }
 
+    // MARK: For tasks that are not cancelled
+
+    /// Receives as `recv(into:)`; a cancellation of the task has no effect.
+    ///
+    /// - Parameter all: returns less than the buffer's size only when the peer has ended its direction, or after an interruption.
+    public func recvUncancelled(into buffer: IOBuffer, all: Bool = false) async throws(Errno) -> Int {
+        let loop = IOLoop.required
+        let flags = all ? Int32(MSG_WAITALL) : 0
+        while true {
+            let result = await loop.performWithPeer { entry in
+                io_uring_prep_recv(entry, number, buffer.base, min(buffer.count, Socket.limit), flags)
+            }
+            if result < 0, try await mustRetry(result, .readable) { continue }
+            return try Errno.check(result)
+        }
+    }
+
+    /// Sends of `buffers`, one after the other, what the socket takes at once, of the first 64 that are not empty, with a plain
+    /// system call. On a loop's thread.
+    ///
+    /// - Returns: bytes sent, 0 where it takes none now. Throws the errors of `sendmsg(2)` but `EAGAIN` and `EINTR`.
+    public func sendNow(_ buffers: [IOBuffer]) throws(Errno) -> Int {
+        let loop = IOLoop.required
+        let block = loop.messages.take()
+        defer { loop.messages.give(block) }
+        _ = block.fill(buffers, skipping: 0)
+        let sent = Glibc.sendmsg(number, block.header, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+        if sent >= 0 { return sent }
+        let error = Errno.current
+        if error == .EAGAIN || error == .EINTR { return 0 }
+        throw error
+    }
+
+    /// Sends all of `buffers` but the first `sent` bytes. Throws as `sendFully(from:)`.
+    public func sendRest(of buffers: [IOBuffer], after sent: Int) async throws(Errno) {
+        let loop = IOLoop.required
+        let total = buffers.reduce(0) { $0 + $1.count }
+        let block = loop.messages.take()
+        defer { loop.messages.give(block) }
+        var done = sent
+        while done < total {
+            _ = block.fill(buffers, skipping: done)
+            let result = await loop.performWithPeer { entry in
+                io_uring_prep_sendmsg(entry, number, block.header, UInt32(MSG_NOSIGNAL | MSG_WAITALL))
+            }
+            if result < 0, try await mustRetry(result, .writable) { continue }
+            done += try Errno.check(result)
+        }
+    }
+
+    // MARK: Implementation
+
     private func receive(_ buffer: IOBuffer, _ flags: Int32) async throws(Errno) -> Int {
         let loop = IOLoop.required
         while true {

@@ -6,8 +6,8 @@ public final class TemporaryDirectory: Sendable {
     public let path: String
 
     /// Makes a directory with a short path, so that names of Unix sockets fit.
-    public init() {
-        var template = Array("/tmp/cairn-test-XXXXXX".utf8CString)
+    public init(in parent: String = "/tmp") {
+        var template = Array("\(parent)/cairn-test-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { fatalError("cannot make a temporary directory") }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }

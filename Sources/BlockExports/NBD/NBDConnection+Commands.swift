@@ -101,9 +101,10 @@ extension NBDConnection {
         if !chunk.isHole { batch.append(payload: buffer[chunk.range]) }
     }
 
-    /// Reads what is not known to be zero; the chunks cover the buffer.
+    /// Reads what is not known to be zero; the chunks cover the buffer. No chunks: all of it is data.
     private func readSparse(_ request: NBDRequest, into buffer: IOBuffer) async throws(Errno) -> [NBDReadChunk] {
         let chunks = await findHoles(request)
+        if chunks.isEmpty { try await export.backend.read(request.range, into: buffer) }
         for chunk in chunks where !chunk.isHole {
             let start = request.range.lowerBound + Int64(chunk.range.lowerBound)
             try await export.backend.read(start..<start + Int64(chunk.range.count), into: buffer[chunk.range])
@@ -111,7 +112,8 @@ extension NBDConnection {
         return chunks
     }
 
-    /// Divides a read into data and holes. Where that cannot be found out, the read itself tells what is wrong.
+    /// Divides a read into data and holes; no chunks where all is data. Where that cannot be found out, the read itself tells what
+    /// is wrong.
     private func findHoles(_ request: NBDRequest) async -> [NBDReadChunk] {
         let total = Int(request.length)
         var chunks: [NBDReadChunk] = []
@@ -120,6 +122,7 @@ extension NBDConnection {
             let start = request.range.lowerBound + Int64(done)
             let found = try? await export.backend.blockStatusAbove(start..<request.range.upperBound)
             guard let status = found?.status, status.length > 0 else { break }
+            if done == 0, status.length >= Int64(total), !status.isZero { return [] }
             let range = done..<min(total, done + Int(status.length))
             if let last = chunks.last, last.isHole == status.isZero {
                 chunks[chunks.count - 1].range = last.range.lowerBound..<range.upperBound
@@ -152,10 +155,23 @@ extension NBDConnection {
     // MARK: Writing
 
     private func write(_ incoming: NBDIncoming) async throws(Errno) {
-        guard let payload = incoming.payload else { return }
-        defer { BufferPool.shared.give(payload) }
+        let payload: IOBuffer
+        switch incoming.payload {
+        case .none: return
+        case .pooled(let buffer): payload = buffer
+        case .borrowed(let loan): payload = loan.buffer
+        }
+        defer { giveBack(incoming.payload) }
         let flags: WriteFlags = incoming.request.flags.contains(.fua) ? .forceUnitAccess : []
         try await export.backend.write(incoming.request.range, from: payload, flags: flags)
+    }
+
+    private func giveBack(_ payload: NBDIncoming.Payload) {
+        switch payload {
+        case .none: break
+        case .pooled(let buffer): BufferPool.shared.give(buffer)
+        case .borrowed(let loan): input.giveBack(loan)
+        }
     }
 
     private func trim(_ request: NBDRequest) async throws(Errno) {

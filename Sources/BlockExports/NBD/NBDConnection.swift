@@ -4,9 +4,11 @@ import NBDProtocol
 
 /// One client in the transmission phase.
 ///
-/// A set of worker tasks, grown on demand, takes turns: the one that has the receiver's role reads a request, hands the
-/// role on, executes the request, and puts the reply into the batch that goes out next. One worker at a time sends;
-/// replies that become ready meanwhile leave together. In the steady state nothing is allocated per request.
+/// A set of worker tasks, grown on demand, takes turns. The one that has the receiver's role takes a request and executes it. As
+/// long as that waits for nothing, it goes on with the next request, and sends the replies when no request is left that is
+/// there already. When it has to wait, its role goes to another worker at once, and it sends its reply when it comes to it.
+/// One worker at a time sends; replies that become ready meanwhile leave together. In the steady state nothing is allocated per
+/// request.
 final class NBDConnection: @unchecked Sendable {
     // Unchecked: everything mutable is touched on `loop`'s thread only, where all workers run.
 
@@ -15,7 +17,9 @@ final class NBDConnection: @unchecked Sendable {
     /// Most memory of those requests, in bytes, unless there is only one.
     static let maximumCost = 64 << 20
     /// Bytes received ahead.
-    static let inputSize = 64 << 10
+    static let inputSize = 128 << 10
+    /// Most replies that wait for further requests to be executed: as many as one system call can send with their data.
+    private static let repliesAtOnce = 32
 
     let socket: Socket
     let session: NBDSession
@@ -31,10 +35,13 @@ final class NBDConnection: @unchecked Sendable {
     /// No further request is received.
     private(set) var isEnding = false
 
+    /// Told when the receiver waits for something while it executes a request.
+    private lazy var observer = JobObserver { [unowned self] in self.passReceiver() }
+
     // Receiving.
-    let input: IOBuffer
-    var inputStart = 0
-    var inputEnd = 0
+    var input = NBDInput(chunkSize: NBDConnection.inputSize)
+    /// Whether the last payload was a long one.
+    var expectsLongPayload = false
     private var outstanding = 0
     private var outstandingCost = 0
     private var roomWaiter: UnsafeContinuation<Void, Never>?
@@ -43,6 +50,8 @@ final class NBDConnection: @unchecked Sendable {
     private var filling = NBDReplyBatch(capacity: NBDConnection.maximumRequests)
     private var sending = NBDReplyBatch(capacity: NBDConnection.maximumRequests)
     private var isSending = false
+    /// Bytes of the batch that have been sent.
+    private var sent = 0
     /// The peer cannot be reached any more: replies are dropped.
     private var isBroken = false
 
@@ -58,17 +67,12 @@ final class NBDConnection: @unchecked Sendable {
         self.loop = loop
         self.onEnd = onEnd
         encoder = NBDReplyEncoder(headers: session.headers)
-        input = BufferPool.shared.take(count: NBDConnection.inputSize)
-    }
-
-    deinit {
-        BufferPool.shared.give(input)
     }
 
     /// Begins to serve; `received` are bytes that came with the last option, fewer than ``inputSize``.
     func start(with received: [UInt8]) {
-        received.withUnsafeBytes { input[0..<$0.count].copy(from: IOBuffer($0)) }
-        inputEnd = received.count
+        received.withUnsafeBytes { input.makeRoom(for: $0.count)[0..<$0.count].copy(from: IOBuffer($0)) }
+        input.didReceive(received.count)
         hasReceiver = true
         workers = 1
         startWorker()
@@ -83,7 +87,7 @@ final class NBDConnection: @unchecked Sendable {
     // MARK: Workers
 
     private func startWorker() {
-        Task.detached(executorPreference: loop) { await self.work() }
+        loop.spawn { await self.work() }
     }
 
     /// The life of a worker, which begins as the receiver.
@@ -94,13 +98,36 @@ final class NBDConnection: @unchecked Sendable {
                 end()
                 break
             }
-            if incoming.endsConnection { end() } else { passReceiver() }
-            await execute(incoming)
-            await transmit()
-            isReceiver = await becomeReceiver()
+            isReceiver = await serve(incoming)
         }
         workers -= 1
         if workers == 0 { await finish() }
+    }
+
+    /// Executes a request, and those that follow it and are there already as long as none has to wait, and sees to it that all
+    /// are answered. Whether the worker is the receiver at the end.
+    private func serve(_ first: NBDIncoming) async -> Bool {
+        var incoming = first
+        while !incoming.endsConnection {
+            loop.observeReturn(observer)
+            await execute(incoming)
+            guard loop.endObservation() else {
+                await transmit()
+                return await becomeReceiver()
+            }
+            if filling.count < Self.repliesAtOnce, let next = receiveNow() {
+                incoming = next
+                continue
+            }
+            if transmitNow() { return true }
+            passReceiver()
+            await finishTransmission()
+            return await becomeReceiver()
+        }
+        end()
+        await execute(incoming)
+        await transmit()
+        return false
     }
 
     /// Waits for the receiver's role; false if the connection ends instead.
@@ -142,9 +169,17 @@ final class NBDConnection: @unchecked Sendable {
 
     // MARK: Room
 
+    /// Accounts for one more request if there is room for it; whether there is.
+    func tryReserve(_ cost: Int) -> Bool {
+        guard hasRoom(for: cost) else { return false }
+        outstanding += 1
+        outstandingCost += cost
+        return true
+    }
+
     /// Accounts for one more request, after waiting until there is room for it.
     func reserve(_ cost: Int) async {
-        while !hasRoom(for: cost) {
+        while !tryReserve(cost) {
             await withUnsafeContinuation { continuation in
                 if hasRoom(for: cost) {
                     continuation.resume()
@@ -153,8 +188,6 @@ final class NBDConnection: @unchecked Sendable {
                 }
             }
         }
-        outstanding += 1
-        outstandingCost += cost
     }
 
     private func hasRoom(for cost: Int) -> Bool {
@@ -182,15 +215,34 @@ final class NBDConnection: @unchecked Sendable {
 
     /// Sends what is ready, unless another worker does so already.
     private func transmit() async {
-        guard !isSending else { return }
+        guard !isSending, !filling.isEmpty else { return }
         isSending = true
-        while !filling.isEmpty {
+        await gatherReplies()
+        beginBatch()
+        await finishTransmission()
+    }
+
+    /// Sends what is ready, unless another worker does so already, as far as the socket takes it at once. False where a part is
+    /// left, with which the caller is to go on by `finishTransmission`.
+    private func transmitNow() -> Bool {
+        guard !isSending, !filling.isEmpty else { return true }
+        beginBatch()
+        if isWhole {
+            endBatch()
+            return true
+        }
+        isSending = true
+        return false
+    }
+
+    /// Sends the rest of the batch, and then what has become ready meanwhile.
+    private func finishTransmission() async {
+        while true {
+            if !isWhole { await sendRest() }
+            endBatch()
+            if filling.isEmpty { break }
             await gatherReplies()
-            swap(&filling, &sending)
-            if !isBroken { await sendBatch() }
-            let (count, cost) = (sending.count, sending.cost)
-            sending.reset()
-            release(count: count, cost: cost)
+            beginBatch()
         }
         isSending = false
     }
@@ -198,19 +250,44 @@ final class NBDConnection: @unchecked Sendable {
     /// Lets the other workers run as long as they add replies, so that these leave with one system call.
     private func gatherReplies() async {
         var seen = 0
-        while filling.count > seen, outstanding > filling.count || inputEnd > inputStart {
+        while filling.count > seen, outstanding > filling.count || input.count > 0 {
             seen = filling.count
-            await Task.yield()
+            await loop.yield()
         }
     }
 
-    private func sendBatch() async {
-        do {
-            try await socket.sendFully(sending.segments)
+    /// Makes a batch of what is ready, and sends of it what the socket takes at once.
+    private func beginBatch() {
+        swap(&filling, &sending)
+        sent = 0
+        guard !isBroken else { return }
+        do throws(Errno) {
+            sent = try socket.sendNow(sending.segments)
         } catch {
-            isBroken = true
-            // The receiver sees the end of the stream, as it may not otherwise.
-            try? socket.shutdown(.both)
+            breakDown()
         }
+    }
+
+    /// Whether nothing of the batch is left to be sent.
+    private var isWhole: Bool { isBroken || sent == sending.byteCount }
+
+    private func sendRest() async {
+        do throws(Errno) {
+            try await socket.sendRest(of: sending.segments, after: sent)
+        } catch {
+            breakDown()
+        }
+    }
+
+    /// The peer is out of reach. The receiver sees the end of the stream, as it may not otherwise.
+    private func breakDown() {
+        isBroken = true
+        try? socket.shutdown(.both)
+    }
+
+    private func endBatch() {
+        let (count, cost) = (sending.count, sending.cost)
+        sending.reset()
+        release(count: count, cost: cost)
     }
 }

@@ -8,6 +8,8 @@ final class NBDReplyBatch {
 
     /// The bytes to send, in order.
     private(set) var segments: [IOBuffer] = []
+    /// The bytes of all segments.
+    private(set) var byteCount = 0
     /// Replies in the batch.
     private(set) var count = 0
     /// What the requests of these replies cost, in bytes of memory.
@@ -33,6 +35,7 @@ final class NBDReplyBatch {
         fill(&out)
         let written = out.finalize(for: space.bytes)
         used += written
+        byteCount += written
         if let last = segments.last, last.base + last.count == space.base {
             segments[segments.count - 1] = IOBuffer(base: last.base, count: last.count + written)
         } else {
@@ -43,6 +46,7 @@ final class NBDReplyBatch {
     /// Appends bytes that stay where they are until the batch is reset.
     func append(payload: IOBuffer) {
         segments.append(payload)
+        byteCount += payload.count
     }
 
     /// Takes over a buffer of the pool; it goes back there when the batch is reset.
@@ -64,6 +68,7 @@ final class NBDReplyBatch {
         used = 0
         count = 0
         cost = 0
+        byteCount = 0
     }
 
     deinit {

@@ -18,6 +18,7 @@ import bitmaps
 import control
 import convert
 import exports
+import fleecing
 from comparison import Comparison, Programs
 from daemons import NBDLoad
 
@@ -47,6 +48,7 @@ def main():
         options.filter, options.rounds, options.seconds)
 
     exports.measure(comparison, options.size << 20)
+    fleecing.measure(comparison)
     convert.measure(comparison)
     backup.measure(comparison)
     bitmaps.measure(comparison)

@@ -9,13 +9,13 @@ extension FileDescriptor {
 
     /// Reads from a file in memory as `read(into:at:)`: short requests on the loop's own thread.
     public func readInMemory(into buffer: IOBuffer, at offset: Int) async throws(Errno) -> Int {
-        guard await IOLoop.mayCopyNow(buffer.count) else { return try await read(into: buffer, at: offset) }
+        guard await IOLoop.mayCopyNow(buffer) else { return try await read(into: buffer, at: offset) }
         return try Errno.checkTransfer(pread(rawValue, buffer.base, buffer.count, off_t(offset)))
     }
 
     /// Writes to a file in memory as `write(from:at:)`: short requests on the loop's own thread.
     public func writeInMemory(from buffer: IOBuffer, at offset: Int) async throws(Errno) -> Int {
-        guard await IOLoop.mayCopyNow(buffer.count) else { return try await write(from: buffer, at: offset) }
+        guard await IOLoop.mayCopyNow(buffer) else { return try await write(from: buffer, at: offset) }
         return try Errno.checkTransfer(pwrite(rawValue, buffer.base, buffer.count, off_t(offset)))
     }
 

@@ -1,5 +1,15 @@
 import Glibc
 
+/// How soon a request is wanted: a hint, which travels with its memory.
+public enum IOUrgency: UInt8, Sendable {
+    /// As soon as others.
+    case usual
+    /// At once: somebody waits for this short request, and not for many others.
+    case prompt
+    /// When others have had their turn: nobody waits for it.
+    case background
+}
+
 /// Memory of an I/O request: borrowed from its owner and valid until the call that got it returns.
 /// Reads fill it; writes leave it unmodified by convention.
 public struct IOBuffer: @unchecked Sendable {
@@ -9,13 +19,16 @@ public struct IOBuffer: @unchecked Sendable {
     public let base: UnsafeMutableRawPointer
     /// How many bytes there are; at least 0.
     public let count: Int
+    /// How soon the request is wanted.
+    public var urgency: IOUrgency
 
     /// A buffer of `count` bytes from `base`.
     @inlinable
-    public init(base: UnsafeMutableRawPointer, count: Int) {
+    public init(base: UnsafeMutableRawPointer, count: Int, urgency: IOUrgency = .usual) {
         precondition(count >= 0, "an I/O buffer cannot have a negative size")
         self.base = base
         self.count = count
+        self.urgency = urgency
     }
 
     /// A buffer over all bytes of `bytes`, which may be empty.
@@ -44,7 +57,7 @@ public struct IOBuffer: @unchecked Sendable {
     @inlinable
     public subscript(range: Range<Int>) -> IOBuffer {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "slice outside of the I/O buffer")
-        return IOBuffer(base: base + range.lowerBound, count: range.count)
+        return IOBuffer(base: base + range.lowerBound, count: range.count, urgency: urgency)
     }
 
     /// The part of the buffer from `range.lowerBound` to its end.

@@ -5,23 +5,33 @@ extension IOLoop {
     /// The most bytes of one request on a loop that has enough to do: more take so long that a worker of the kernel should copy
     /// them, on another processor, while the loop does other things.
     static let shortCopy = 32 << 10
-    /// The most bytes of one request on a loop that would have nothing else to do.
+    /// The most bytes of one request that is wanted at once.
+    static let promptCopy = 64 << 10
+    /// The most bytes that a loop copies which would have nothing else to do.
     static let longCopy = 256 << 10
 
-    /// Whether so many bytes may be copied on the caller's thread, now: after a wait for the loop's next turn where this one
+    /// Whether the bytes of a buffer may be copied on the caller's thread, now: after a wait for the loop's next turn where this one
     /// has had its share. Not so many bytes, and off the loops, not at all.
     @inline(__always)
-    static func mayCopyNow(_ count: Int) async -> Bool {
-        guard let loop = current, count <= shortCopy || loop.takeLongCopy(count) else { return false }
+    static func mayCopyNow(_ buffer: IOBuffer) async -> Bool {
+        guard let loop = current else { return false }
+        let count = buffer.count
+        if buffer.urgency == .background { await loop.waitForTurn() }
+        let isShort = count <= (buffer.urgency == .prompt ? promptCopy : shortCopy)
+        guard isShort || loop.takeLongCopy(count) else { return false }
         if !loop.takeCopy(count) { await loop.waitToCopy(count) }
         return true
     }
 
-    /// Whether the loop has nothing else to do: no request is with the kernel, and it had to wait for this one. With several
-    /// requests on their way, the next one comes without a wait.
+    /// Whether the loop has nothing else to do: no request is with the kernel, and it had to wait for what these bytes are
+    /// for. With several requests on their way, the next one comes without a wait.
     private func takeLongCopy(_ count: Int) -> Bool {
-        guard hasWaited, storageOperations == 0, count <= IOLoop.longCopy else { return false }
-        hasWaited = false
+        if hasWaited {
+            hasWaited = false
+            longBytesToCopy = IOLoop.longCopy
+        }
+        guard storageOperations == 0, count <= longBytesToCopy else { return false }
+        longBytesToCopy -= count
         return true
     }
 
@@ -34,9 +44,12 @@ extension IOLoop {
     }
 
     private func waitToCopy(_ count: Int) async {
-        repeat {
-            await withUnsafeContinuation { continuation in nextTurn.append(continuation) }
-        } while !takeCopy(count)
+        repeat { await waitForTurn() } while !takeCopy(count)
+    }
+
+    /// Returns in the next turn, when what this one has prepared is with the kernel.
+    private func waitForTurn() async {
+        await withUnsafeContinuation { continuation in nextTurn.append(continuation) }
     }
 
     /// Begins a turn.

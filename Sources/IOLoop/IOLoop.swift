@@ -31,8 +31,9 @@ public final class IOLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {
     @exclusivity(unchecked) var storageOperations = 0
     /// Bytes that may still be copied on the loop's thread in this turn, and the tasks that wait for the next.
     @exclusivity(unchecked) var bytesToCopy = 0
-    /// Whether the loop has waited for something to do since it made a long copy.
+    /// Whether the loop has waited for something to do since it made a long copy, and what it may copy of that kind still.
     @exclusivity(unchecked) var hasWaited = false
+    @exclusivity(unchecked) var longBytesToCopy = 0
     @exclusivity(unchecked) var nextTurn = FIFO<UnsafeContinuation<Void, Never>>()
     /// How often the loop has entered the kernel for its ring. On the loop's thread.
     @exclusivity(unchecked) public internal(set) var kernelEntries = 0

@@ -92,6 +92,74 @@ import Testing
         loop.join()
     }
 
+    /// Calls the body on a loop that does nothing else, with an empty file in memory.
+    private func aloneOnLoop(
+        _ name: String, _ body: @escaping @Sendable (IOLoop, FileDescriptor) async throws(Errno) -> Void
+    ) async throws {
+        let loop = try IOLoop(name: name)
+        loop.start()
+        let path = "/dev/shm/cairn-test-\(getpid())-\(name)"
+        try await Task(executorPreference: loop) { () async throws in
+            let file = try await FileDescriptor.open(path, [.readWrite, .create, .exclusive])
+            try await FileDescriptor.unlink(path)
+            try await body(loop, file)
+            try await file.close()
+        }.value
+        loop.stop()
+        loop.join()
+    }
+
+    @Test func `prompt requests of 64 KiB are done at once, longer ones only for a while`() async throws {
+        try await aloneOnLoop("prompt") { (loop, file) async throws(Errno) in
+            var buffer = BufferPool.shared.take(count: IOLoop.promptCopy)
+            defer { BufferPool.shared.give(buffer) }
+            buffer.fill(1)
+            buffer.urgency = .prompt
+            #expect(buffer[10...].urgency == .prompt)
+            let before = loop.kernelEntries
+            for _ in 0..<20 {
+                #expect(try await file.writeInMemory(from: buffer, at: 0) == buffer.count)
+                #expect(try await file.readInMemory(into: buffer, at: 0) == buffer.count)
+            }
+            #expect(loop.kernelEntries - before <= 1)
+            buffer.urgency = .usual
+            for _ in 0..<20 { #expect(try await file.readInMemory(into: buffer, at: 0) == buffer.count) }
+            #expect(loop.kernelEntries - before > 1)
+        }
+    }
+
+    @Test func `a loop that waited does several long copies`() async throws {
+        try await aloneOnLoop("waited") { (loop, file) async throws(Errno) in
+            let buffer = BufferPool.shared.take(count: IOLoop.longCopy / 4)
+            defer { BufferPool.shared.give(buffer) }
+            buffer.fill(1)
+            try await IOLoop.sleep(for: .milliseconds(1))
+            let before = loop.kernelEntries
+            for _ in 0..<4 { #expect(try await file.writeInMemory(from: buffer, at: 0) == buffer.count) }
+            #expect(loop.kernelEntries - before == 0)
+            #expect(try await file.writeInMemory(from: buffer, at: 0) == buffer.count)
+            #expect(loop.kernelEntries - before > 0)
+        }
+    }
+
+    @Test func `what nobody waits for has its turn after the others`() async throws {
+        try await aloneOnLoop("background") { (loop, file) async throws(Errno) in
+            let order = Shared<[String]>([])
+            let task = Task(executorPreference: loop) {
+                var buffer = BufferPool.shared.take(count: 100)
+                defer { BufferPool.shared.give(buffer) }
+                buffer.fill(1)
+                buffer.urgency = .background
+                _ = try? await file.writeInMemory(from: buffer, at: 0)
+                order.withLock { $0.append("background") }
+            }
+            for _ in 0..<3 { await Task.yield() }
+            order.withLock { $0.append("others") }
+            _ = await task.result
+            #expect(order.withLock { $0 } == ["others", "background"])
+        }
+    }
+
     @Test func `an operation off the loops is done on the main loop's ring`() async throws {
         let directory = TemporaryDirectory()
         startMainLoop()

@@ -32,6 +32,10 @@ public struct CopyBeforeWriteConfiguration: Sendable {
         public init() {}
     }
 
+    /// Whether guest writes need not wait for the target: where old data that do not arrive there break the point in time, at
+    /// whatever time, and nothing else.
+    var mayDelayCopies: Bool { onError == .breakSnapshot && timeout == 0 && job == nil }
+
     /// A configuration with its parts.
     public init(
         bitmap: DirtyBitmap? = nil, onError: OnError = .breakGuestWrite, timeout: UInt32 = 0,

@@ -6,23 +6,42 @@ extension CopyBeforeWriteDriver {
     public func readSnapshot(_ range: ByteRange, into buffer: IOBuffer) async throws(Errno) {
         guard !range.isEmpty else { return }
         guard let parts = state.beginRead(range) else { throw .EACCES }
-        try await concurrently(parts, limit: Self.concurrency) { (part) async throws(Errno) in
-            let start = Int(part.range.lowerBound - range.lowerBound)
-            let child = part.isInTarget ? self.target : self.source
-            defer { self.state.finishRead(part) }
-            try await child.node.read(part.range, into: buffer[start..<start + Int(part.range.length)])
+        if parts.more.isEmpty { return try await read(parts.first, of: range, into: buffer) }
+        try await concurrently([parts.first] + parts.more, limit: Self.concurrency) { (part) async throws(Errno) in
+            try await self.read(part, of: range, into: buffer)
+        }
+    }
+
+    /// Reads a part to its place in the buffer for the whole range, and gives it back.
+    private func read(
+        _ part: SnapshotState.ReadPart, of range: ByteRange, into buffer: IOBuffer
+    ) async throws(Errno) {
+        defer { state.finishRead(part) }
+        let start = Int(part.range.lowerBound - range.lowerBound)
+        let piece = buffer[start..<start + Int(part.range.length)]
+        switch part.place {
+        case .source: try await source.node.read(part.range, into: piece)
+        case .target: try await target.node.read(part.range, into: piece)
+        case .memory(let copy): piece.copy(from: copy.bytes(part.range))
         }
     }
 
     public func snapshotStatus(
         _ range: ByteRange, precision: BlockStatusPrecision
     ) async throws(Errno) -> BlockStatus {
-        guard let accessible = state.accessiblePrefix(of: range) else { throw .EACCES }
-        guard let parts = state.beginRead(accessible), let first = parts.first else { throw .EACCES }
-        for part in parts.dropFirst() { state.finishRead(part) }
-        defer { state.finishRead(first) }
-        let node = first.isInTarget ? target.node : source.node
-        var (status, _) = try await node.blockStatusAbove(base: nil, first.range, precision: precision)
+        guard let part = state.beginReadOfPrefix(of: range) else { throw .EACCES }
+        defer { state.finishRead(part) }
+        var status: BlockStatus
+        switch part.place {
+        case .source:
+            (status, _) = try await source.node.blockStatusAbove(base: nil, part.range, precision: precision)
+        case .target:
+            (status, _) = try await target.node.blockStatusAbove(base: nil, part.range, precision: precision)
+        case .memory(let copy):
+            // As it will be in the target.
+            let isZero = copy.buffer.isZero
+            status = BlockStatus(length: part.range.length, isData: !isZero, isZero: isZero)
+        }
         status.isAllocated = true
         return status
     }
@@ -32,6 +51,7 @@ extension CopyBeforeWriteDriver {
         guard !clusters.isEmpty else { return }
         // A copy under way would fill again what is about to be freed, and a read under way would see it go.
         await state.copies.waitUntilFree(clusters)
+        await state.arrivals.waitUntilFree(clusters)
         await state.targetReads.waitUntilFree(clusters)
         try await target.node.discard(clusters)
     }

@@ -8,6 +8,8 @@ import Synchronization
 ///
 /// A guest write waits for the copies of its clusters, then for the snapshot reads of the same clusters that are reading
 /// the disk; for nothing else. A snapshot read waits for nobody. See `SnapshotState` for the states of a cluster.
+///
+/// Where the point in time may break, a guest write waits only until the old data are in memory (`DelayedWriter`).
 public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
     /// The most that one copy moves at a time, in bytes: a power of two.
     static let maximumCopy: Int64 = 1 << 20
@@ -15,6 +17,8 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
     static let maximumCopies = 64
     /// How many copies of one guest request, or parts of one snapshot read, run at the same time.
     static let concurrency = 16
+    /// So many copies under way are few: each is somebody's only one.
+    static let fewCopies = 2
     /// The least size of a cluster in bytes.
     static let defaultClusterSize: Int64 = 65536
 
@@ -24,10 +28,14 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
     let source: BlockChild
     let target: BlockChild
     let state: SnapshotState
-    /// Counts the copies that nobody waits for any more, since their time was up.
+    /// Counts the copies that nobody waits for: any more, since their time was up, or from the beginning.
     let background = RequestGate()
     /// The copies that may begin still.
     let copySlots = AsyncSemaphore(maximumCopies)
+    /// The copies that somebody waits for.
+    let copiesUnderWay = Atomic<Int>(0)
+    /// Writes old data that no guest write waits for; nil where each waits for its own.
+    let delayedWriter: DelayedWriter?
     let sleep: @Sendable (Duration) async throws(Errno) -> Void
     /// Whether the target's backing image is the source: who reads the target reads the source where nothing is copied yet,
     /// and is waited for before a copy arrives.
@@ -37,7 +45,7 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
 
     init(
         configuration: CopyBeforeWriteConfiguration, source: BlockChild, target: BlockChild, state: SnapshotState,
-        isBackedBySource: Bool, sleep: @escaping @Sendable (Duration) async throws(Errno) -> Void
+        isBackedBySource: Bool, delaysCopies: Bool, sleep: @escaping @Sendable (Duration) async throws(Errno) -> Void
     ) {
         self.configuration = configuration
         self.source = source
@@ -45,6 +53,7 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
         self.state = state
         self.isBackedBySource = isBackedBySource
         self.sleep = sleep
+        delayedWriter = delaysCopies ? DelayedWriter(target: target, snapshot: state, gate: background) : nil
     }
 
     /// Opens the filter in a node above `source`, with `target` for the old data.
@@ -72,11 +81,13 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
         let state = SnapshotState(length: source.length, clusterSize: clusterSize, covering: configuration.bitmap)
         for bitmap in [state.copy, state.done, state.access] { node.bitmaps.insert(bitmap) }
         // The section of the job keeps requests away from the target.
-        let isBackedBySource = configuration.job != nil && node.graph.reaches(target, source)
+        let reachesSource = node.graph.reaches(target, source)
+        let isBackedBySource = configuration.job != nil && reachesSource
         if isBackedBySource { target.trackRequests() }
         return CopyBeforeWriteDriver(
             configuration: configuration, source: sourceEdge, target: targetEdge, state: state,
-            isBackedBySource: isBackedBySource, sleep: sleep)
+            isBackedBySource: isBackedBySource, delaysCopies: configuration.mayDelayCopies && !reachesSource,
+            sleep: sleep)
     }
 
     /// The size of what is copied at once: not less than what the target allocates at once.
@@ -152,13 +163,15 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
 
     @GraphActor public func drainFinished() async { await background.waitUntilEmpty() }
 
+    @GraphActor public func close() async { delayedWriter?.close() }
+
     /// Changes the length of the disk. The point in time keeps its own: what is cut off is copied first.
     @GraphActor public func resize(
         to length: Int64, exact: Bool, preallocation: Preallocation
     ) async throws(BlockError) {
         if length < source.node.length {
             do {
-                try await copyBeforeWrite(length..<source.node.length)
+                try await copyBeforeWrite(length..<source.node.length, mayDelay: false)
             } catch {
                 throw BlockError("Could not copy what is to be cut off", causedBy: error)
             }

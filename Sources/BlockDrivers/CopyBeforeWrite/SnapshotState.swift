@@ -8,7 +8,7 @@ import Synchronization
 /// |---|---|---|---|
 /// | untouched | set | set | |
 /// | being copied | | set | |
-/// | in the target | | set | set |
+/// | in the target, or on its way there from memory | | set | set |
 /// | outside of the bitmap, or discarded | | | |
 ///
 /// A cluster outside of the bitmap that was written has `done` set, too, which nobody reads.
@@ -20,7 +20,7 @@ final class SnapshotState: Sendable {
     let copy: DirtyBitmap
     /// The clusters that snapshot reads may see.
     let access: DirtyBitmap
-    /// The clusters that lie in the target.
+    /// The clusters that lie in the target, or in memory on their way there.
     let done: DirtyBitmap
     /// The size of a cluster in bytes.
     let clusterSize: Int64
@@ -33,8 +33,10 @@ final class SnapshotState: Sendable {
     let reads = RangeTracker()
     /// The snapshot reads of the target under way, for which discards of the target wait.
     let targetReads = RangeTracker()
+    /// The old data on their way from memory to the target, for which discards and flushes of the target wait.
+    let arrivals = RangeTracker()
 
-    private struct Account {
+    struct Account {
         /// What broke the point in time.
         var error: Errno?
         /// Who is told that it broke.
@@ -45,10 +47,19 @@ final class SnapshotState: Sendable {
         /// The granules, in bytes, that are being copied, and that have been.
         var inFlight: Int64 = 0
         var copied: Int64 = 0
+        /// The old data in memory that are `done` but not in the target yet, in the order in which they came.
+        var delayed: [DelayedCopy] = []
+
+        /// Notes what broke the point in time, unless it is broken already; who is to be told of it then.
+        mutating func breakOnce(_ error: Errno) -> (@Sendable () -> Void)? {
+            guard !isBroken else { return nil }
+            self.error = error
+            return observer
+        }
     }
 
     /// Guards every step over more than one of the above.
-    private let account = Mutex(Account())
+    let account = Mutex(Account())
 
     init(length: Int64, clusterSize: Int64, covering bitmap: DirtyBitmap?) {
         self.length = length
@@ -79,8 +90,8 @@ final class SnapshotState: Sendable {
 
     /// What a guest write has to do next.
     enum WriteStep: Sendable {
-        /// Copy these areas, under these tokens; then ask again.
-        case copy([ClaimedArea])
+        /// Copy this area, under its token, and more where there is more; then ask again.
+        case copy(ClaimedArea, more: [ClaimedArea])
         /// Wait for the copies of others in the range; then ask again.
         case wait
         /// Nothing: all is copied or out of the point in time.
@@ -94,25 +105,31 @@ final class SnapshotState: Sendable {
             guard !account.isBroken, !clusters.isEmpty else { return .proceed }
             // A part of a cluster cannot be claimed.
             let limit = max(limit, clusterSize)
-            let claimed = copy.withBits { bits in
-                var areas: [ByteRange] = []
-                while areas.count < count,
-                    let area = bits.nextDirtyArea(
-                        from: clusters.lowerBound, to: clusters.upperBound, maxLength: limit)
+            if let first = claimNext(in: clusters, limit: limit, &account) {
+                var more: [ClaimedArea] = []
+                var last = first
+                while more.count + 1 < count, last.area.upperBound < clusters.upperBound,
+                    let next = claimNext(in: last.area.upperBound..<clusters.upperBound, limit: limit, &account)
                 {
-                    bits.reset(covering: area)
-                    areas.append(area)
+                    more.append(next)
+                    last = next
                 }
-                return areas
+                return .copy(first, more: more)
             }
-            if !claimed.isEmpty {
-                return .copy(claimed.map { claim($0, &account) })
-            }
-            guard let token = copies.tryBegin(clusters, exclusive: true) else { return .wait }
-            copies.end(token)
+            guard copies.isFree(clusters) else { return .wait }
             done.withBits { $0.set(clusters) }
             return .proceed
         }
+    }
+
+    /// Claims the first area in the range that must be copied.
+    private func claimNext(in range: ByteRange, limit: Int64, _ account: inout Account) -> ClaimedArea? {
+        let area = copy.withBits { bits -> ByteRange? in
+            let area = bits.nextDirtyArea(from: range.lowerBound, to: range.upperBound, maxLength: limit)
+            if let area { bits.reset(covering: area) }
+            return area
+        }
+        return area.map { claim($0, &account) }
     }
 
     /// Registers the copy of an area whose bits in `copy` have been cleared.
@@ -125,20 +142,14 @@ final class SnapshotState: Sendable {
     }
 
     /// The length of the clusters that an area touches, the last one as a whole.
-    private func granules(_ area: ByteRange) -> Int64 { area.aligned(outwardTo: clusterSize).length }
+    func granules(_ area: ByteRange) -> Int64 { area.aligned(outwardTo: clusterSize).length }
 
     /// Claims the first area in the range that must be copied, of at most `limit` bytes but of one cluster at least, for a copy
     /// that no guest waits for. Nil: there is none. Error: what broke the point in time, where it is broken.
     func claimFirst(in range: ByteRange, limit: Int64) throws(Errno) -> ClaimedArea? {
         let claimed = account.withLock { account -> Result<ClaimedArea?, Errno> in
             if let error = account.error { return .failure(error) }
-            let area = copy.withBits { bits -> ByteRange? in
-                let area = bits.nextDirtyArea(
-                    from: range.lowerBound, to: range.upperBound, maxLength: max(limit, clusterSize))
-                if let area { bits.reset(covering: area) }
-                return area
-            }
-            return .success(area.map { claim($0, &account) })
+            return .success(claimNext(in: range, limit: max(limit, clusterSize), &account))
         }
         return try claimed.get()
     }
@@ -195,81 +206,20 @@ final class SnapshotState: Sendable {
                 // What a job has copied is not counted as done, as long as the source has it as well.
                 if setsDone { done.withBits { $0.set(area) } }
             } else {
-                // What was discarded meanwhile must not come back.
-                let accessible = access.withBits { Array($0.dirtyAreas(in: area)) }
-                copy.withBits { bits in for part in accessible { bits.set(part) } }
+                markToBeCopied(area)
             }
         }
+    }
+
+    /// Marks an area as to be copied, but for what was discarded meanwhile, which must not come back. Under the lock.
+    func markToBeCopied(_ area: ByteRange) {
+        let accessible = access.withBits { Array($0.dirtyAreas(in: area)) }
+        copy.withBits { bits in for part in accessible { bits.set(part) } }
     }
 
     /// Breaks the point in time for good, for a reason.
     func breakSnapshot(_ error: Errno) {
-        let observer = account.withLock { account -> (@Sendable () -> Void)? in
-            guard !account.isBroken else { return nil }
-            account.error = error
-            return account.observer
-        }
+        let observer = account.withLock { $0.breakOnce(error) }
         observer?()
-    }
-
-    /// A part of a snapshot read: where its bytes are, and the token of the read there.
-    struct ReadPart: Sendable {
-        let range: ByteRange
-        let isInTarget: Bool
-        let token: RangeTracker.Token?
-    }
-
-    /// Cuts a snapshot read into parts by where the bytes are, and keeps guest writes away from those in the source, and
-    /// discards from those in the target. Nil: a part is not accessible. Each part is to be given back with `finishRead`.
-    func beginRead(_ range: ByteRange) -> [ReadPart]? {
-        account.withLock { account in
-            guard !account.isBroken, range.lowerBound >= 0, range.upperBound <= length,
-                access.withBits({ $0.isDirty(throughout: range) })
-            else { return nil }
-            var parts: [ReadPart] = []
-            var offset = range.lowerBound
-            while offset < range.upperBound {
-                let (isDone, length) = done.withBits { [offset] in $0.status(at: offset, upTo: range.upperBound) }
-                let part = offset..<offset + length
-                // What was overwritten without a copy is nowhere.
-                if isDone, account.kept?.isDirty(throughout: part) == false {
-                    for part in parts { finishRead(part) }
-                    return nil
-                }
-                let token = (isDone ? targetReads : reads).tryBegin(part, exclusive: false)
-                parts.append(ReadPart(range: part, isInTarget: isDone, token: token))
-                offset += length
-            }
-            return parts
-        }
-    }
-
-    /// Gives a part of a snapshot read back.
-    func finishRead(_ part: ReadPart) {
-        if let token = part.token { (part.isInTarget ? targetReads : reads).end(token) }
-    }
-
-    /// Cuts a range at the first byte that is not accessible; nil where that is its first.
-    func accessiblePrefix(of range: ByteRange) -> ByteRange? {
-        account.withLock { account in
-            guard !account.isBroken else { return nil }
-            let end = access.withBits { $0.nextClean(in: range) } ?? range.upperBound
-            return end > range.lowerBound ? range.lowerBound..<end : nil
-        }
-    }
-
-    /// Takes whole clusters out of the point in time; the range of them.
-    func discard(_ range: ByteRange) -> ByteRange {
-        var inner = range.aligned(inwardTo: clusterSize)
-        if range.upperBound >= length {
-            let start = min(range.lowerBound.alignedUp(to: clusterSize), length)
-            inner = start..<length
-        }
-        guard !inner.isEmpty else { return inner }
-        account.withLock { _ in
-            access.withBits { $0.reset(covering: inner) }
-            copy.withBits { $0.reset(covering: inner) }
-        }
-        return inner
     }
 }

@@ -69,8 +69,16 @@ public final class RangeTracker: Sendable {
 
     /// Returns when all requests that are under way now and overlap the range have ended. Later ones are not waited for.
     public func waitUntilFree(_ range: ByteRange) async {
-        let number = state.withLock { $0.lastNumber + 1 }
-        await wait(before: number, range, exclusive: true)
+        let number = state.withLock { state -> UInt64? in
+            let number = state.lastNumber + 1
+            return state.conflict(before: number, range, exclusive: true) == nil ? nil : number
+        }
+        if let number { await wait(before: number, range, exclusive: true) }
+    }
+
+    /// Whether no request is under way that overlaps the range.
+    public func isFree(_ range: ByteRange) -> Bool {
+        state.withLock { $0.conflict(before: .max, range, exclusive: true) == nil }
     }
 
     /// Whether no request is under way.

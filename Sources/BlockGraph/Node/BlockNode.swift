@@ -23,7 +23,9 @@ public final class BlockNode: Sendable {
     /// The edges to the children, in the order in which they were attached.
     @GraphActor public internal(set) var children: [BlockChild] = []
     /// The edges from the parents, in the order in which they were attached.
-    @GraphActor public internal(set) var parents: [BlockChild] = []
+    @GraphActor public internal(set) var parents: [BlockChild] = [] {
+        didSet { hasSeveralParents.store(parents.count > 1, ordering: .relaxed) }
+    }
     /// Whether a client made the node and has not deleted it: it stays without any parent.
     @GraphActor public internal(set) var isOwnedByMonitor = false
     /// Whether the node is about to go away, and not to be found any more.
@@ -35,6 +37,7 @@ public final class BlockNode: Sendable {
     /// The permissions that the parents have in all.
     @GraphActor public internal(set) var permissions = PermissionPair()
 
+    private let hasSeveralParents = Atomic<Bool>(false)
     /// Set while the node is built, before any I/O, and constant then.
     private nonisolated(unsafe) var openedDriver: (any BlockDriver)?
     /// Written on the `GraphActor`, before any I/O or in drained sections, when no I/O reads them.
@@ -61,6 +64,9 @@ public final class BlockNode: Sendable {
 
     /// The options that all drivers have in common. Constant outside of drained sections.
     public var options: NodeOptions { currentOptions }
+
+    /// Whether more than one parent uses the node. From any thread; another one may come at any time.
+    public var isShared: Bool { hasSeveralParents.load(ordering: .relaxed) }
 
     /// Whether writes are refused.
     public var isReadOnly: Bool { currentOptions.isReadOnly }

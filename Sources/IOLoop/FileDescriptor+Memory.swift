@@ -1,3 +1,4 @@
+import CLiburing
 import CLinuxShims
 import Glibc
 
@@ -9,8 +10,22 @@ extension FileDescriptor {
 
     /// Reads from a file in memory as `read(into:at:)`: short requests on the loop's own thread.
     public func readInMemory(into buffer: IOBuffer, at offset: Int) async throws(Errno) -> Int {
-        guard await IOLoop.mayCopyNow(buffer) else { return try await read(into: buffer, at: offset) }
+        guard await IOLoop.mayCopyNow(buffer) else {
+            return IOLoop.spreadsCopy(buffer.count)
+                ? try await readAside(into: buffer, at: offset) : try await read(into: buffer, at: offset)
+        }
         return try Errno.checkTransfer(pread(rawValue, buffer.base, buffer.count, off_t(offset)))
+    }
+
+    /// Reads as `read(into:at:)`, by a worker of the kernel that does nothing else meanwhile.
+    private func readAside(into buffer: IOBuffer, at offset: Int) async throws(Errno) -> Int {
+        let result = await IOLoop.perform { entry in
+            io_uring_prep_read(
+                entry, rawValue, buffer.base, UInt32(min(buffer.count, FileDescriptor.transferLimit)),
+                UInt64(bitPattern: Int64(offset)))
+            entry.pointee.flags |= IOLoop.asideFlag
+        }
+        return try Errno.check(result)
     }
 
     /// Writes to a file in memory as `write(from:at:)`: short requests on the loop's own thread.

@@ -10,6 +10,16 @@ extension IOLoop {
     /// The most bytes that a loop copies which would have nothing else to do.
     static let longCopy = 256 << 10
 
+    /// The least bytes of a read of the main loop that a worker of the kernel makes for itself.
+    static let spreadCopy = 128 << 10
+    /// `IOSQE_ASYNC` of io_uring(7): the ring gives the request to a worker at once, and starts one where none is free.
+    static let asideFlag: UInt8 = 1 << 4
+
+    /// Whether so many bytes are to be read by a worker of their own. Else the ring's workers take one request after the other
+    /// as long as none of them sleeps. The main loop's long reads are those of jobs, which have nothing to do meanwhile but to
+    /// write what they have read before; an I/O thread's are those of clients, whom the other processors have to serve.
+    static func spreadsCopy(_ count: Int) -> Bool { count >= spreadCopy && main.isCurrent }
+
     /// Whether the bytes of a buffer may be copied on the caller's thread, now: after a wait for the loop's next turn where this one
     /// has had its share. Not so many bytes, and off the loops, not at all.
     @inline(__always)

@@ -27,6 +27,8 @@ public final class BackgroundCopy: Sendable {
         var cursor: Int64 = 0
         /// The run whose status is known.
         var run: Run?
+        /// The bytes of data, zeroes not counted, that are being copied.
+        var inFlight: Int64 = 0
     }
 
     /// A part of the disk whose bytes are all of one kind.
@@ -41,6 +43,12 @@ public final class BackgroundCopy: Sendable {
     /// Held by the task that looks for the next run.
     private let search = AsyncMutex()
 
+    /// Notified when a copy of data ends.
+    private let room = WaitQueue()
+
+    /// While so many bytes of data are being copied no more are begun: what has been read is to be written while the processor
+    /// has it in its caches.
+    private static let mostInFlight: Int64 = 8 << 20
     /// The most bytes of one write of zeroes.
     private static let maximumZeroes: Int64 = 1 << 30
 
@@ -115,6 +123,7 @@ public final class BackgroundCopy: Sendable {
             return .broken(error)
         }
         let area = found.claimed.area
+        defer { if !found.isZero { leaveRoom(area.length) } }
         do throws(CopyFailure) {
             try await copy(area, isZero: found.isZero)
         } catch {
@@ -164,6 +173,7 @@ public final class BackgroundCopy: Sendable {
                 return nil
             }
             let run = await run(at: start)
+            if !run.isZero { await waitForRoom() }
             let most = run.isZero ? min(zeroLimit, Self.maximumZeroes) : min(limit, CopyBeforeWriteDriver.maximumCopy)
             let limit = maximumChunk > 0 ? min(most, maximumChunk) : most
             let wholeClusters = max(limit.alignedDown(to: state.clusterSize), state.clusterSize)
@@ -172,9 +182,21 @@ public final class BackgroundCopy: Sendable {
                 plan.withLock { $0.cursor = run.range.upperBound }
                 continue
             }
-            plan.withLock { $0.cursor = claimed.area.upperBound }
+            plan.withLock { plan in
+                plan.cursor = claimed.area.upperBound
+                if !run.isZero { plan.inFlight += claimed.area.length }
+            }
             return (claimed, run.isZero)
         }
+    }
+
+    private func waitForRoom() async {
+        await room.wait(until: { plan.withLock { $0.inFlight < Self.mostInFlight } })
+    }
+
+    private func leaveRoom(_ length: Int64) {
+        plan.withLock { $0.inFlight -= length }
+        room.notifyAll()
     }
 
     /// The rest of the run that an offset, the beginning of a cluster, lies in; in whole clusters.
@@ -207,7 +229,7 @@ public final class BackgroundCopy: Sendable {
         if isZero {
             return try await writing { () async throws(Errno) in
                 try await self.target.writeZeroes(
-                    area, flags: self.filter.copyFlags.union(.mayUnmap).subtracting(.compressed))
+                    area, flags: self.filter.copyFlags.union([.mayUnmap, .leavingHoles]).subtracting(.compressed))
             }
         }
         let buffer = BufferPool.shared.take(count: Int(area.length))

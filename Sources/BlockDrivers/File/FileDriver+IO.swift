@@ -49,6 +49,7 @@ extension FileDriver {
 
     /// Zeroes a range with fallocate(2): holes where deallocating is allowed, else allocated zeroes.
     public func writeZeroes(_ range: ByteRange, flags: WriteFlags) async throws(Errno) {
+        if flags.contains(.leavingHoles), range.upperBound <= length, isHole(range) { return }
         if flags.contains(.mayUnmap), try await punchHole(range) { return try await extend(to: range.upperBound) }
         guard !lacksZeroRange.load(ordering: .relaxed) else { return try await zeroByHole(range) }
         do {
@@ -58,6 +59,16 @@ extension FileDriver {
         } catch .EOPNOTSUPP, .ENODEV, .ENOSYS, .EINVAL {
             lacksZeroRange.store(true, ordering: .relaxed)
             try await zeroByHole(range)
+        }
+    }
+
+    /// Whether the file has a hole throughout a range, as far as the file system tells.
+    private func isHole(_ range: ByteRange) -> Bool {
+        guard dataExtents.end(at: range.lowerBound) == nil else { return false }
+        do {
+            return Int64(try file.seekData(from: Int(range.lowerBound))) >= range.upperBound
+        } catch {
+            return error == .ENXIO
         }
     }
 

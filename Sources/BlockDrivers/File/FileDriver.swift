@@ -55,7 +55,7 @@ public final class FileDriver: BlockDriver {
     public var driverName: String { configuration.kind.rawValue }
     public var isProtocol: Bool { true }
     public var limits: BlockLimits { currentLimits }
-    public var supportedZeroFlags: WriteFlags { [.mayUnmap, .noFallback] }
+    public var supportedZeroFlags: WriteFlags { [.mayUnmap, .noFallback, .leavingHoles] }
 
     /// The length, rounded up to whole sectors of 512 bytes; what lies between reads as zeroes.
     public var length: Int64 { byteCount.load(ordering: .relaxed).alignedUp(to: 512) }

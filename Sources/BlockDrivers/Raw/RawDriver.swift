@@ -31,7 +31,7 @@ public final class RawDriver: BlockDriver {
 
     public var driverName: String { "raw" }
     public var supportedWriteFlags: WriteFlags { .forceUnitAccess }
-    public var supportedZeroFlags: WriteFlags { [.forceUnitAccess, .mayUnmap, .noFallback] }
+    public var supportedZeroFlags: WriteFlags { [.forceUnitAccess, .mayUnmap, .noFallback, .leavingHoles] }
 
     /// The length, rounded up to whole sectors of 512 bytes; what lies beyond the file's end reads as zeroes.
     public var length: Int64 {

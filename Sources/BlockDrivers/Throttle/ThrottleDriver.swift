@@ -42,7 +42,7 @@ public final class ThrottleDriver: BlockDriver {
     public var length: Int64 { file.node.length }
     public var filteredChild: BlockChild? { file }
     public var supportedWriteFlags: WriteFlags { [.forceUnitAccess, .unchanged] }
-    public var supportedZeroFlags: WriteFlags { [.forceUnitAccess, .mayUnmap, .noFallback, .unchanged] }
+    public var supportedZeroFlags: WriteFlags { [.forceUnitAccess, .mayUnmap, .noFallback, .leavingHoles, .unchanged] }
 
     // MARK: I/O
 

@@ -16,6 +16,8 @@ public struct WriteFlags: OptionSet, Hashable, Sendable {
     public static let serialising = WriteFlags(rawValue: 8)
     /// What readers see does not change: dirty bitmaps need not know, and the permission is `writeUnchanged`.
     public static let unchanged = WriteFlags(rawValue: 16)
+    /// Of zeroes: where a file has a hole it may stay, also where zeroes are to be allocated.
+    public static let leavingHoles = WriteFlags(rawValue: 64)
     /// The data goes into the target's own allocation in compressed form.
     public static let compressed = WriteFlags(rawValue: 32)
 }

@@ -1,6 +1,7 @@
 import BlockDrivers
 import BlockGraph
 import BlockTestSupport
+import Glibc
 import IOLoop
 import StorageTestSupport
 import Testing
@@ -80,7 +81,7 @@ import Testing
                         continue
                     case 1:
                         new = pattern(count, 0)
-                        let flags: WriteFlags = Bool.random(using: &random) ? .mayUnmap : []
+                        let flags = [WriteFlags.mayUnmap, [], .leavingHoles].randomElement(using: &random) ?? []
                         try await node.writeZeroes(range, flags: flags)
                     case 2: try await node.write(new, at: range.lowerBound)
                     default:
@@ -135,6 +136,33 @@ import Testing
                 }
                 try await graph.delete(node)
             }
+        }
+    }
+
+    @Test(arguments: Place.allCases)
+    func `zeroing may leave holes, which bitmaps see as any write`(_ place: Place) async throws {
+        try await onLoop { () async throws(any Error) in
+            let directory = FileSystemDirectory(place)
+            let (size, block) = (Int64(1 << 20), Int64(65536))
+            let path = directory.makeFile("holes", [])
+            _ = truncate(path, Int(size))
+            let graph = BlockGraph()
+            let node = try await graph.openFile(path)
+            let user = try await graph.attachWriter(node)
+            let bitmap = try await graph.addBitmap(named: "b", to: node, granularity: block)
+            try await user.writeZeroes(0..<size, flags: .leavingHoles)
+            #expect(allocatedBytes(path) == 0)
+            #expect(bitmap.snapshot().dirtyByteCount == size)
+            // What is a hole in part is written.
+            try await user.write(pattern(512, 1), at: block * 2 + 512)
+            try await user.writeZeroes(block..<block * 4, flags: .leavingHoles)
+            #expect(allocatedBytes(path) >= Int(block) * 3)
+            let bytes = try await user.bytes(0..<size)
+            #expect(bytes == pattern(Int(size), 0))
+            try await node.writeZeroes(size - block..<size + block, flags: .leavingHoles)
+            #expect(node.length == size + block)
+            await graph.detach(user)
+            await graph.closeAll()
         }
     }
 

@@ -76,6 +76,22 @@ import Testing
         }
     }
 
+    @Test(arguments: [1 << 16, 1 << 20, 4 << 20, 16 << 20]) func `copies in flight are bounded`(_ chunk: Int)
+        async throws
+    {
+        try await Self.run { rig, source, target in
+            let pause = source.pause(.read)
+            let job = try await rig.start { $0.maximumChunk = Int64(chunk) }
+            await pause.waitUntilHeld()
+            await letOthersRun()
+            let reads = source.requests.filter { $0.operation == .read }
+            #expect(reads.reduce(0) { $0 + $1.range.length } <= 8 << 20)
+            pause.resume()
+            await rig.wait(for: job, .null)
+            #expect(job.error == nil && target.bytes == source.bytes)
+        }
+    }
+
     @Test(arguments: [true, false])
     func `a failed backup leaves in the bitmap what was not copied`(_ always: Bool) async throws {
         try await Self.run { rig, source, _ in

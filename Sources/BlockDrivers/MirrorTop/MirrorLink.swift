@@ -86,7 +86,7 @@ public final class MirrorLink: Sendable {
     func perform(_ change: Change, _ range: ByteRange, flags: WriteFlags, on source: BlockNode) async throws(Errno) {
         if case .discard = change, source.options.discard == .ignore { return }
         switch mode {
-        case .off: try await apply(change, range, flags: flags, to: source)
+        case .off: try await Self.apply(change, range, flags: flags, to: source)
         case .writeBlocking where targetBackend?.tryBeginRequest() == true:
             defer { targetBackend?.endRequest() }
             try await performOnBoth(change, range, flags: flags, on: source)
@@ -95,7 +95,7 @@ public final class MirrorLink: Sendable {
                 map.markDirty(range)
                 changed()
             }
-            try await apply(change, range, flags: flags, to: source)
+            try await Self.apply(change, range, flags: flags, to: source)
         }
     }
 
@@ -105,44 +105,62 @@ public final class MirrorLink: Sendable {
         var mirrored = range
         if copiesWholeGranules { mirrored = range.aligned(outwardTo: map.granularity).clamped(to: 0..<map.length) }
         let claim = await map.beginWrite(mirrored)
-        do {
-            try await apply(change, range, flags: flags, to: source)
-        } catch {
-            // What the source holds now is not known.
-            map.endWrite(claim, reachedBoth: false)
-            changed()
-            throw error
-        }
-        do throws(Errno) {
-            let isZero = try await bring(change, range, flags: flags, whole: mirrored, from: source)
+        let outcome = await applyToBoth(change, range, flags: flags, whole: mirrored, on: source)
+        if outcome.sourceError == nil, outcome.targetError == nil {
             mirroredByteCount.add(range.length, ordering: .relaxed)
-            map.endWrite(claim, reachedBoth: true, isZero: isZero)
-        } catch {
-            writeError.withLock { $0 = $0 ?? error }
+            map.endWrite(claim, reachedBoth: true, isZero: outcome.isZero)
+        } else {
+            // What the sides hold now is not known.
+            if outcome.sourceError == nil { writeError.withLock { $0 = $0 ?? outcome.targetError } }
             map.endWrite(claim, reachedBoth: false)
         }
         changed()
+        if let error = outcome.sourceError { throw error }
     }
 
-    /// Brings a change to the target which the source has already. Returns whether the whole range is zero there now.
-    private func bring(
-        _ change: Change, _ range: ByteRange, flags: WriteFlags, whole: ByteRange, from source: BlockNode
-    ) async throws(Errno) -> Bool {
-        guard whole == range else { return try await copy(whole, from: source) }
-        switch change {
-        case .write(let buffer):
-            try await target.write(range, from: buffer)
-            return false
-        case .zeroes:
-            try await target.writeZeroes(range, flags: unmaps ? flags.intersection(.mayUnmap) : [])
-            return true
-        case .discard:
-            // What it reads as now is for the source to say.
-            return try await copy(range, from: source)
+    /// What became of a change on both sides.
+    private struct Outcome {
+        var sourceError: Errno?
+        var targetError: Errno?
+        /// Whether the whole range is zero in the target.
+        var isZero = false
+    }
+
+    /// Carries a change out on both sides: at the same time, but where what the target gets is for the source to say.
+    private func applyToBoth(
+        _ change: Change, _ range: ByteRange, flags: WriteFlags, whole: ByteRange, on source: BlockNode
+    ) async -> Outcome {
+        let (target, targetFlags) = (target, unmaps ? flags.intersection(.mayUnmap) : [])
+        let apply: @Sendable (BlockNode, WriteFlags) async throws(Errno) -> Void = {
+            (node, flags) async throws(Errno) in
+            try await Self.apply(change, range, flags: flags, to: node)
         }
+        var outcome = Outcome()
+        switch change {
+        case .write where whole == range, .zeroes where whole == range:
+            (outcome.sourceError, outcome.targetError) = await both { () async throws(Errno) in
+                try await apply(source, flags)
+            } _: { () async throws(Errno) in
+                try await apply(target, targetFlags)
+            }
+            if case .zeroes = change { outcome.isZero = true }
+        case .write, .zeroes, .discard:
+            do throws(Errno) {
+                try await apply(source, flags)
+            } catch {
+                outcome.sourceError = error
+                return outcome
+            }
+            do throws(Errno) {
+                outcome.isZero = try await copy(whole, from: source)
+            } catch {
+                outcome.targetError = error
+            }
+        }
+        return outcome
     }
 
-    private func apply(
+    private static func apply(
         _ change: Change, _ range: ByteRange, flags: WriteFlags, to node: BlockNode
     ) async throws(Errno) {
         switch change {

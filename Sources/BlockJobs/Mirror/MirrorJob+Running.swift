@@ -85,7 +85,7 @@ extension MirrorJob {
 
     // MARK: Copies
 
-    private var mayCopy: Bool { copies < Self.maximumCopies && (copies == 0 || bytesInFlight < bufferLimit) }
+    private var mayCopy: Bool { copies < Self.maximumCopies && (copies == 0 || bytesInFlight < flightLimit) }
 
     /// Starts the next copy, where there is one and the limits allow it.
     private func startCopy(_ job: Job) async -> Bool {

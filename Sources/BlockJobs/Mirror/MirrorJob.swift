@@ -11,7 +11,9 @@ import Synchronization
 @GraphActor
 public final class MirrorJob: JobBody {
     /// How many copies run at the same time.
-    static let maximumCopies = 16
+    static let maximumCopies = 64
+    /// A larger buffer is used by half only: what has been read is to be written while the processor has it in its caches.
+    static let wholeBuffer: Int64 = 8 << 20
     /// The most bytes of one copy, unless the buffer is larger.
     static let usualCopy: Int64 = 1 << 20
 
@@ -75,11 +77,12 @@ public final class MirrorJob: JobBody {
     /// The most bytes in memory at a time.
     var bufferLimit: Int64 { max(options.bufferSize, 1).alignedUp(to: link.map.granularity) }
 
+    /// While so many bytes are being copied no copy begins.
+    var flightLimit: Int64 { min(bufferLimit, max(Self.wholeBuffer, bufferLimit / 2)) }
+
     /// The most bytes of one copy.
     var copyLimit: Int64 {
-        min(
-            max(Self.usualCopy, (bufferLimit / Int64(Self.maximumCopies)).alignedDown(to: link.map.granularity)),
-            bufferLimit)
+        min(max(Self.usualCopy, (bufferLimit / 16).alignedDown(to: link.map.granularity)), bufferLimit)
     }
 
     /// A client who cancels a mirror that is ready, without force, keeps a copy that is whole.

@@ -82,15 +82,13 @@ extension NBDExtentList {
     mutating func append(_ bits: HierarchicalBitmap, _ request: NBDRequest) {
         let end = request.range.upperBound
         var start = request.range.lowerBound
-        while start < end {
-            let inside = min(end, bits.length)
-            guard start < inside else {
-                _ = append(length: UInt64(end - start), status: 0)
-                return
-            }
-            let (isDirty, length) = bits.status(at: start, upTo: inside)
-            guard length > 0, append(length: UInt64(length), status: isDirty ? 1 : 0) else { return }
-            start += length
+        var hasRoom = true
+        bits.forEachDirtyArea(in: request.range) { area in
+            if area.lowerBound > start { hasRoom = append(length: UInt64(area.lowerBound - start), status: 0) }
+            hasRoom = hasRoom && append(length: UInt64(area.length), status: 1)
+            start = area.upperBound
+            return hasRoom
         }
+        if hasRoom, start < end { _ = append(length: UInt64(end - start), status: 0) }
     }
 }

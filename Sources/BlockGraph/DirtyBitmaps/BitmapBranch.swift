@@ -1,25 +1,33 @@
 /// An inner node of a bitmap's tree: 64 subtrees, of which only those with both ones and zeroes exist in memory.
 final class BitmapBranch: BitmapNode {
     private var children: InlineArray<64, BitmapNode?>
+    /// The slots with at least one bit set.
+    private var any: UInt64
+    /// The slots with every bit set.
+    private var full: UInt64
 
     init(shift: Int, filled: Bool) {
         children = InlineArray(repeating: nil)
-        let mask: UInt64 = filled ? ~0 : 0
-        super.init(shift: shift, any: mask, full: mask, count: filled ? 64 << shift : 0)
+        any = filled ? ~0 : 0
+        full = any
+        super.init(shift: shift, count: filled ? 64 << shift : 0)
     }
 
     /// A node one level above `child`, which becomes its first slot.
     init(raising child: BitmapNode) {
         children = InlineArray(repeating: nil)
         let shift = child.shift + 6
-        super.init(shift: shift, any: child.count == 0 ? 0 : 1, full: 0, count: child.count)
+        any = child.count == 0 ? 0 : 1
+        full = 0
+        super.init(shift: shift, count: child.count)
         children[0] = child.count == 0 ? nil : child
         collapse(0)
     }
 
     private init(copying other: BitmapBranch) {
         children = other.children
-        super.init(shift: other.shift, any: other.any, full: other.full, count: other.count)
+        (any, full) = (other.any, other.full)
+        super.init(shift: other.shift, count: other.count)
     }
 
     override func copy() -> BitmapNode { BitmapBranch(copying: self) }
@@ -107,6 +115,25 @@ final class BitmapBranch: BitmapNode {
         return next == 64 ? nil : next << shift + (children[next]?.firstZero(from: 0) ?? 0)
     }
 
+    override func forEachRun(_ low: Int, _ high: Int, at offset: Int, _ body: (Range<Int>) -> Bool) -> Bool {
+        var slot = low >> shift
+        while slot <= (high - 1) >> shift {
+            let next = (any & .bits(from: slot)).trailingZeroBitCount
+            guard next <= (high - 1) >> shift else { break }
+            let start = next << shift
+            let (from, to) = (max(low - start, 0), min(high - start, span))
+            let goesOn =
+                if let child = children[next] {
+                    child.forEachRun(from, to, at: offset + start, body)
+                } else {
+                    body(offset + start + from..<offset + start + to)
+                }
+            guard goesOn else { return false }
+            slot = next + 1
+        }
+        return true
+    }
+
     override func formUnion(_ other: BitmapNode) {
         let other = unsafeDowncast(other, to: BitmapBranch.self)
         var rest = other.any & ~full
@@ -130,6 +157,21 @@ final class BitmapBranch: BitmapNode {
             count += child.count - before
             collapse(slot)
         }
+    }
+
+    override func unite(_ leaf: BitmapLeaf, at low: Int) {
+        let slot = low >> shift
+        guard full >> UInt64(slot) & 1 == 0 else { return }
+        if children[slot] == nil, shift == BitmapLeaf.shift + 6 {
+            children[slot] = leaf
+            count += leaf.count
+        } else {
+            let child = ownedChild(slot, filled: false)
+            let before = child.count
+            child.unite(leaf, at: low & (span - 1))
+            count += child.count - before
+        }
+        collapse(slot)
     }
 
     override func copyWords(from first: Int, into words: UnsafeMutableBufferPointer<UInt64>) {

@@ -1,24 +1,18 @@
 /// A node of the 64-ary tree behind `HierarchicalBitmap`.
 ///
-/// A node stands for `64 << shift` bits in 64 equal slots. Bit `i` of `any` says that slot `i` holds a one somewhere,
-/// bit `i` of `full` that it holds nothing but ones; a slot that is all zeroes or all ones needs no memory of its own.
+/// A node stands for `64 << shift` bits. Branches divide them into 64 equal slots, of which those that are all zeroes or all
+/// ones need no memory of their own; leaves hold bits.
 /// Nodes are shared between copies of a bitmap: the mutating methods may only be called on a node that the caller has
 /// made sure to be its only owner (`copy()` otherwise). Bit positions are relative to the node.
 class BitmapNode {
     /// log2 of the number of bits in one slot.
     let shift: Int
-    /// The slots with at least one bit set.
-    final var any: UInt64
-    /// The slots with every bit set.
-    final var full: UInt64
     /// The number of bits set. The root of an enormous bitmap may stand for more bits than an `Int` counts, but a
     /// bitmap never has that many.
     final var count: Int
 
-    init(shift: Int, any: UInt64, full: UInt64, count: Int) {
+    init(shift: Int, count: Int) {
         self.shift = shift
-        self.any = any
-        self.full = full
         self.count = count
     }
 
@@ -42,8 +36,17 @@ class BitmapNode {
     /// The first zero at or after `low`, nil if there is none.
     func firstZero(from low: Int) -> Int? { fatalError("abstract") }
 
+    /// Calls `body` with the runs of ones within `low ..< high`, in order, their bits counted from `offset` on. A run may come
+    /// in parts. Returns false at once when `body` does.
+    func forEachRun(_ low: Int, _ high: Int, at offset: Int, _ body: (Range<Int>) -> Bool) -> Bool {
+        fatalError("abstract")
+    }
+
     /// Sets all bits that are set in `other`, which has the same shape.
     func formUnion(_ other: BitmapNode) { fatalError("abstract") }
+
+    /// Sets all bits that are set in `leaf`, whose first bit is number `low` here. It becomes a part of this node.
+    func unite(_ leaf: BitmapLeaf, at low: Int) { fatalError("abstract") }
 
     /// Writes the 64-bit words from number `first` on into `words`, which holds zeroes and lies within the node.
     func copyWords(from first: Int, into words: UnsafeMutableBufferPointer<UInt64>) { fatalError("abstract") }

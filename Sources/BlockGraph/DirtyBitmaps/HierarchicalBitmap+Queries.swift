@@ -60,6 +60,33 @@ extension HierarchicalBitmap {
     /// Whether every granule that `range` touches is clean; true if it touches none.
     public func isClean(throughout range: Range<Int64>) -> Bool { nextDirty(in: range) == nil }
 
+    /// Calls `body` with the runs of dirty bytes within `range`, in order, no two of them adjacent, cut at its bounds; until
+    /// there are no more, or `body` returns false. Faster than `dirtyAreas`, which looks for each run from the root.
+    public func forEachDirtyArea(in range: Range<Int64>, _ body: (Range<Int64>) -> Bool) {
+        guard let bits = bits(touching: range), let root else { return }
+        let (low, high) = (max(range.lowerBound, 0), min(range.upperBound, length))
+        func area(_ run: Range<Int>) -> Range<Int64> {
+            let start = max(Int64(run.lowerBound) << Int64(granularityShift), low)
+            // The last granule may reach beyond what an offset can say.
+            let end = run.upperBound == bits.upperBound ? high : Int64(run.upperBound) << Int64(granularityShift)
+            return start..<end
+        }
+        var pending: Range<Int>?
+        let goesOn = root.forEachRun(bits.lowerBound, bits.upperBound, at: 0) { run in
+            guard let former = pending else {
+                pending = run
+                return true
+            }
+            if former.upperBound == run.lowerBound {
+                pending = former.lowerBound..<run.upperBound
+                return true
+            }
+            pending = run
+            return body(area(former))
+        }
+        if goesOn, let pending { _ = body(area(pending)) }
+    }
+
     /// The runs of dirty bytes, in order, no two of them adjacent. The sequence is a snapshot: later changes of the
     /// bitmap do not show in it.
     public var dirtyAreas: DirtyAreas { DirtyAreas(bitmap: self, offset: 0, end: length) }

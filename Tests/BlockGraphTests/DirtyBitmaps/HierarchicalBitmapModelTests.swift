@@ -4,10 +4,12 @@ import Testing
 @testable import BlockGraph
 
 @Suite struct HierarchicalBitmapModelTests {
-    /// Sizes in granules around the edges of words, leaves and branches, with the last granule cut or not.
+    /// Sizes in granules around the edges of words, leaves and branches, with the last granule cut or not; the large ones in
+    /// a test of their own.
     static let shapes: [(granules: Int64, granularity: Int64, tail: Int64)] = [
         (1, 1, 0), (1, 512, 511), (63, 512, 0), (64, 512, 0), (65, 512, -1), (100, 65536, -65535), (4095, 512, 0),
         (4096, 512, 0), (4096, 4096, -1), (4097, 1, 0), (4097, 512, -511), (8192, 2, -1), (20001, 1024, -3),
+        (32767, 512, 0), (32768, 512, 0), (32768, 2, -1), (32769, 4096, -4095), (65536, 1, 0), (66000, 512, 0),
     ]
 
     @Test(arguments: 0..<shapes.count)
@@ -18,12 +20,13 @@ import Testing
         var random = SeededGenerator(seed: seed)
         var bitmap = HierarchicalBitmap(length: length, granularity: shape.granularity)
         var model = BitmapModel(length: length, granularity: shape.granularity)
-        let rounds: Int = shape.granules > 4000 ? 150 : 400
+        let rounds: Int = shape.granules > 30000 ? 60 : shape.granules > 4000 ? 150 : 400
         for round in 0..<rounds {
             let comment: Comment = "seed \(seed), shape \(shape), round \(round)"
             let before = (bitmap, model)
             let range = Self.range(length: model.length, granularity: shape.granularity, using: &random)
-            switch Int.random(in: 0..<12, using: &random) {
+            switch Int.random(in: 0..<14, using: &random) {
+            case 12...13: Self.scatter(&bitmap, &model, using: &random)
             case 0...4:
                 bitmap.set(range)
                 model.set(range)
@@ -73,6 +76,46 @@ import Testing
         }
     }
 
+    @Test(arguments: [(512, 4096), (512, 512), (512, 65536), (65536, 512)])
+    func `bitmaps with bits anywhere merge`(target: Int64, source: Int64) {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<6 {
+            let length = Int64.random(in: 1...40_000 * 512, using: &random)
+            var (bitmap, model) = Self.randomPair(length: length, granularity: target, using: &random)
+            var (other, otherModel) = Self.randomPair(length: length, granularity: source, using: &random)
+            for _ in 0..<2 {
+                Self.scatter(&bitmap, &model, using: &random)
+                Self.scatter(&other, &otherModel, using: &random)
+            }
+            let before = (other, bitmap, model)
+            bitmap.merge(other)
+            model.merge(otherModel)
+            Self.compare(bitmap, model, "seed \(seed)", using: &random)
+            #expect(before.0.serialized() == otherModel.serialized, "seed \(seed)")
+            #expect(before.1.serialized() == before.2.serialized, "seed \(seed)")
+        }
+    }
+
+    /// Sets or resets few or many granules, each for itself: around the numbers at which a leaf changes its form.
+    static func scatter(
+        _ bitmap: inout HierarchicalBitmap, _ model: inout BitmapModel, using random: inout SeededGenerator
+    ) {
+        guard model.length > 0 else { return }
+        let count = [1, 2, 100, 300, 1000, 1030, 3000].randomElement(using: &random) ?? 1
+        let sets = Bool.random(using: &random)
+        for _ in 0..<count {
+            let offset = Int64.random(in: 0..<model.length, using: &random)
+            if sets {
+                bitmap.set(offset..<offset + 1)
+                model.set(offset..<offset + 1)
+            } else {
+                bitmap.reset(covering: offset..<offset + 1)
+                model.resetCovering(offset..<offset + 1)
+            }
+        }
+    }
+
     /// A range that often begins or ends near a granule's edge, and at times outside the disk.
     static func range(length: Int64, granularity: Int64, using random: inout SeededGenerator) -> Range<Int64> {
         let size = Bool.random(using: &random) ? length / 20 + 1 : length
@@ -111,6 +154,13 @@ import Testing
         for _ in 0..<5 {
             let range = range(length: model.length, granularity: model.granularity, using: &random)
             #expect(bitmap.nextDirty(in: range) == model.next(true, range), comment)
+            var areas: [Range<Int64>] = []
+            let wanted = Int.random(in: 1...20, using: &random)
+            bitmap.forEachDirtyArea(in: range) { area in
+                areas.append(area)
+                return areas.count < wanted
+            }
+            #expect(areas == Array(bitmap.dirtyAreas(in: range).prefix(wanted)), comment)
             #expect(bitmap.nextClean(in: range) == model.next(false, range), comment)
             let offset = range.lowerBound
             #expect(bitmap.isDirty(at: offset) == model.isDirty(offset), comment)

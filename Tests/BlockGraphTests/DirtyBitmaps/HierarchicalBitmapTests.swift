@@ -1,3 +1,4 @@
+import StorageTestSupport
 import Testing
 
 @testable import BlockGraph
@@ -22,6 +23,18 @@ import Testing
         #expect(bitmap.nextZero(from: 0) == 5 << 30)
         #expect(bitmap.dirtyByteCount == 64 << 40 - 65536)
         #expect(bitmap.memoryFootprint < 8192)
+    }
+
+    @Test(arguments: [1000, 100_000]) func `bits anywhere on a huge disk take little memory`(count: Int) {
+        var random = SeededGenerator(seed: 1)
+        var bitmap = HierarchicalBitmap(length: 64 << 40, granularity: 65536)
+        for _ in 0..<count {
+            let offset = Int64.random(in: 0..<bitmap.length, using: &random)
+            bitmap.set(offset..<offset + 1)
+        }
+        #expect(bitmap.memoryFootprint < 600_000 + count * 60)
+        bitmap.reset(covering: 0..<bitmap.length)
+        #expect(bitmap.memoryFootprint == 0)
     }
 
     @Test func `a granule that the end of the disk cuts counts whole`() {

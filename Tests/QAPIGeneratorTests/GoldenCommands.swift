@@ -25,12 +25,12 @@ extension Golden {
         }
 
         /// Runs commands by name: decodes their arguments, calls the handler, and encodes what it returns.
-        public struct QMPDispatcher<Handler: QMPCommandHandler>: QMPCommandSet {
+        public struct QMPDispatcher: QMPCommandSet {
             /// What runs the commands.
-            public let handler: Handler
+            public let handler: any QMPCommandHandler
 
             /// A dispatcher on top of a handler.
-            public init(_ handler: Handler) {
+            public init(_ handler: any QMPCommandHandler) {
                 self.handler = handler
             }
 

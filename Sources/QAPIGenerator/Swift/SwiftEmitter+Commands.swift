@@ -25,12 +25,12 @@ extension SwiftEmitter {
     private func emitDispatcher(to writer: inout SwiftWriter) {
         writer.line()
         writer.doc("Runs commands by name: decodes their arguments, calls the handler, and encodes what it returns.")
-        writer.block("public struct QMPDispatcher<Handler: QMPCommandHandler>: QMPCommandSet") { writer in
+        writer.block("public struct QMPDispatcher: QMPCommandSet") { writer in
             writer.doc("What runs the commands.")
-            writer.line("public let handler: Handler")
+            writer.line("public let handler: any QMPCommandHandler")
             writer.line()
             writer.doc("A dispatcher on top of a handler.")
-            writer.block("public init(_ handler: Handler)") { $0.line("self.handler = handler") }
+            writer.block("public init(_ handler: any QMPCommandHandler)") { $0.line("self.handler = handler") }
             writer.line()
             writer.doc("What is known about a command, nil where there is none of this name.")
             writer.block("public func command(named name: String) -> QMPCommandInfo?") {

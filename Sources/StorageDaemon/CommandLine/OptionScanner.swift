@@ -45,8 +45,14 @@ struct GivenOption {
     let option: DaemonOption
     /// The value, empty where the option has none.
     let value: String
+    /// Where the option begins among the words of the command line, and how many there are of it.
+    let firstWord: Int
+    let wordCount: Int
+
     /// The words as they were typed, for messages.
-    let words: String
+    var words: String {
+        CommandLine.arguments.dropFirst(firstWord).prefix(wordCount).joined(separator: " ")
+    }
 }
 
 /// What becomes of a command line.
@@ -84,8 +90,8 @@ func scanCommandLine() -> ScannedCommandLine {
             guard let option = DaemonOption(rawValue: Int(found)) else { return .failure }
             if option == .help { return .help }
             if option == .version { return .version }
-            let words = (first..<Int(cairn_option_index())).compactMap { argv[$0].map { String(cString: $0) } }
-            given.append(GivenOption(option: option, value: value, words: words.joined(separator: " ")))
+            given.append(
+                GivenOption(option: option, value: value, firstWord: first, wordCount: Int(cairn_option_index()) - first))
         default: return .failure
         }
     }

@@ -91,7 +91,8 @@ func scanCommandLine() -> ScannedCommandLine {
             if option == .help { return .help }
             if option == .version { return .version }
             given.append(
-                GivenOption(option: option, value: value, firstWord: first, wordCount: Int(cairn_option_index()) - first))
+                GivenOption(
+                    option: option, value: value, firstWord: first, wordCount: Int(cairn_option_index()) - first))
         default: return .failure
         }
     }

@@ -135,6 +135,17 @@ def measure_reader(comparison, disk, row):
     comparison.row(name, "1/s", body)
 
 
+def measure_nbdcopy(comparison, disk):
+    def body(programs):
+        with Fleecing(programs.daemon, comparison.reference.tool, disk, "raw", BREAK_GUEST) as fleecing:
+            fleecing.touch(comparison.load, step=2 * CLUSTER)
+            before, start = fleecing.daemon.processor_time(), time.monotonic()
+            subprocess.run(["nbdcopy", f"nbd+unix:///snapshot?socket={fleecing.server}", "null:"], check=True)
+            return time.monotonic() - start, fleecing.daemon.processor_time() - before
+
+    comparison.row("snapshot-access: nbdcopy of 1 GiB, fragmented", "s", body)
+
+
 def measure(comparison):
     """Measures the rows."""
     with folder() as directory:
@@ -145,3 +156,4 @@ def measure(comparison):
                 measure_guest(comparison, disk, setup, depth)
         for row in READER_ROWS:
             measure_reader(comparison, disk, row)
+        measure_nbdcopy(comparison, disk)

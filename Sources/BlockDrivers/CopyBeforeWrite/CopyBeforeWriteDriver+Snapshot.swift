@@ -7,13 +7,12 @@ extension CopyBeforeWriteDriver {
         guard !range.isEmpty else { return }
         guard let parts = state.beginRead(range) else { throw .EACCES }
         if parts.more.isEmpty { return try await read(parts.first, of: range, into: buffer) }
-        try await concurrently([parts.first] + parts.more, limit: Self.concurrency) { (part) async throws(Errno) in
-            try await self.read(part, of: range, into: buffer)
-        }
+        let helpers = min(parts.more.count, Self.concurrency - 1)
+        try await SnapshotRead(parts, of: range, into: buffer, by: self).run(helpers: helpers, from: readers)
     }
 
     /// Reads a part to its place in the buffer for the whole range, and gives it back.
-    private func read(
+    func read(
         _ part: SnapshotState.ReadPart, of range: ByteRange, into buffer: IOBuffer
     ) async throws(Errno) {
         defer { state.finishRead(part) }

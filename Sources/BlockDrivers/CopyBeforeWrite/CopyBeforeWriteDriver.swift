@@ -13,7 +13,7 @@ import Synchronization
 public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
     /// The most that one copy moves at a time, in bytes: a power of two.
     static let maximumCopy: Int64 = 1 << 20
-    /// How many copies may be under way in all: what bounds the memory that they take.
+    /// How many copies may be under way in all, which bounds the memory that they take; and how many tasks help readers.
     static let maximumCopies = 64
     /// How many copies of one guest request, or parts of one snapshot read, run at the same time.
     static let concurrency = 16
@@ -34,6 +34,8 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
     let copySlots = AsyncSemaphore(maximumCopies)
     /// The copies that somebody waits for.
     let copiesUnderWay = Atomic<Int>(0)
+    /// Help with snapshot reads of several parts.
+    let readers = WorkerPool<SnapshotRead>(maximum: maximumCopies)
     /// Writes old data that no guest write waits for; nil where each waits for its own.
     let delayedWriter: DelayedWriter?
     let sleep: @Sendable (Duration) async throws(Errno) -> Void
@@ -163,7 +165,10 @@ public final class CopyBeforeWriteDriver: SnapshotProvider, DescribedByOptions {
 
     @GraphActor public func drainFinished() async { await background.waitUntilEmpty() }
 
-    @GraphActor public func close() async { delayedWriter?.close() }
+    @GraphActor public func close() async {
+        delayedWriter?.close()
+        readers.close()
+    }
 
     /// Changes the length of the disk. The point in time keeps its own: what is cut off is copied first.
     @GraphActor public func resize(

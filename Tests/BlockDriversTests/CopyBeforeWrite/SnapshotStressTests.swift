@@ -17,7 +17,7 @@ import Testing
 
     /// What a round varies.
     enum Variant: String, Sendable, CaseIterable {
-        case plain, bitmap, unalignedDisk, slowTarget, failingTarget, timeouts
+        case plain, bitmap, unalignedDisk, slowTarget, failingTarget, timeouts, delayedCopies
     }
 
     @Test(arguments: Variant.allCases, [1, 2])
@@ -42,8 +42,8 @@ import Testing
         abilities.yields = true
         let rig = try await on(loops[0]) { [abilities] () async throws(BlockError) in
             try await SnapshotRig(
-                randomDisk(8 * 65536, seed: seed), timeout: seed % 2 == 0 ? 0 : 1, sourceAbilities: abilities,
-                targetAbilities: abilities)
+                randomDisk(8 * 65536, seed: seed), onError: seed % 4 < 2 ? .breakGuestWrite : .breakSnapshot,
+                timeout: seed % 2 == 0 ? 0 : 1, sourceAbilities: abilities, targetAbilities: abilities)
         }
         var random = SeededGenerator(seed: seed)
         var tasks: [Task<Bool, Never>] = []
@@ -88,6 +88,7 @@ import Testing
             if variant == .unalignedDisk { abilities.limits.requestAlignment = 512 }
             return try await SnapshotRig(
                 randomDisk(size, seed: seed), covered: variant == .bitmap ? [65536..<9 * 65536] : nil,
+                onError: variant == .delayedCopies ? .breakSnapshot : .breakGuestWrite,
                 timeout: variant == .timeouts ? 5 : 0, sourceAbilities: abilities, targetAbilities: abilities)
         }
 

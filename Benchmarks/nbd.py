@@ -62,24 +62,33 @@ class Client:
                 raise RuntimeError(f"NBD write: error {error}")
             count -= 1
 
-    def walk(self, step=(1 << 32) - (1 << 20)):
-        """Asks for all extents of the context; their number."""
-        offset = count = 0
-        while offset < self.size:
-            length = min(step, self.size - offset)
-            self.socket.sendall(struct.pack(">IHHQQI", 0x25609513, 0, BLOCK_STATUS, 0, offset, length))
-            done = False
-            while not done:
-                _, flags, kind, _, size = struct.unpack(">IHHQI", self.stream.read(20))
-                body = self.stream.read(size)
-                if kind & 0x8000:
-                    raise RuntimeError(f"NBD block status: error chunk {kind}")
-                if kind == 5:
-                    numbers = struct.unpack(f">{size // 4}I", body)
-                    offset += sum(numbers[1::2])
-                    count += len(numbers) // 2
-                done = flags & 1
+    def walk(self, step=(1 << 32) - (1 << 20), ahead=32):
+        """Asks for all extents of the context, some requests ahead of the replies; their number."""
+        count = asked = told = 0
+        while told < self.size:
+            while asked < min(self.size, told + ahead * step):
+                length = min(step, self.size - asked)
+                self.socket.sendall(struct.pack(">IHHQQI", 0x25609513, 0, BLOCK_STATUS, 0, asked, length))
+                asked += length
+            lengths = self.extents()
+            told += sum(lengths)
+            count += len(lengths)
+            if told % step and told < self.size:
+                raise RuntimeError("NBD block status: not all of what was asked for")
         return count
+
+    def extents(self):
+        """The lengths of the extents in the next reply."""
+        lengths, done = (), False
+        while not done:
+            _, flags, kind, _, size = struct.unpack(">IHHQI", self.stream.read(20))
+            body = self.stream.read(size)
+            if kind & 0x8000:
+                raise RuntimeError(f"NBD block status: error chunk {kind}")
+            if kind == 5:
+                lengths = struct.unpack(f">{size // 4}I", body)[1::2]
+            done = flags & 1
+        return lengths
 
     def close(self):
         self.socket.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 2, 0, 0, 0))

@@ -19,6 +19,7 @@ import control
 import convert
 import exports
 import fleecing
+import scaling
 from comparison import Comparison, Programs
 from daemons import NBDLoad
 
@@ -53,6 +54,7 @@ def main():
     backup.measure(comparison)
     bitmaps.measure(comparison)
     control.measure(comparison)
+    scaling.measure(comparison)
     if options.json:
         with open(options.json, "w") as file:
             json.dump(comparison.figures, file, indent=2)

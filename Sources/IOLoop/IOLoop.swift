@@ -20,6 +20,8 @@ public final class IOLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {
     let wakeUps: UnsafeMutablePointer<UInt64>
     let slots = OperationSlots()
     let messages = MessagePool()
+    /// Buffers of the shared pool that the loop keeps for itself.
+    let buffers: BufferCache
     private let lifecycle = Mutex(Lifecycle.created)
     /// What is isolated to the loop.
     let home = LoopActor()
@@ -58,6 +60,7 @@ public final class IOLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {
         self.name = name
         inbox = try Inbox()
         ring = try Ring()
+        buffers = BufferPool.shared.makeCache()
         wakeUps = .allocate(capacity: 1)
         wakeUps.initialize(to: 0)
         home.adopt(self)
@@ -66,6 +69,7 @@ public final class IOLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {
     deinit {
         ring.destroy()
         wakeUps.deallocate()
+        BufferPool.shared.retire(buffers)
     }
 
     /// The control plane's loop, `GraphActor`'s executor. The program runs it with `start()` or, in its main thread,

@@ -30,7 +30,7 @@ import Testing
             #expect(
                 await Self.message { () async throws(BlockError) in try await server.stop() }
                     == "NBD server not running")
-            try await server.start(at: .unix(path: path))
+            try await server.start(at: .unix(path: path), .patient)
             let replies = try await NBDTestClient(path: path).option(3)
             #expect(replies.map(\.type) == [1])
         }

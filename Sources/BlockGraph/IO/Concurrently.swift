@@ -14,7 +14,7 @@ public func concurrently<Item: Sendable>(
     let loop = IOLoop.current ?? .main
     for _ in 1..<max(1, min(limit, items.count)) {
         work.helperWillStart()
-        Task(executorPreference: loop) {
+        loop.spawn {
             await work.run(body)
             work.helperDidEnd()
         }

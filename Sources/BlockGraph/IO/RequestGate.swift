@@ -2,13 +2,22 @@ import Synchronization
 
 /// The door through which the requests of one source pass: it counts those inside, and holds the others back while it is
 /// closed for a drained section.
+///
+/// Who passes an open gate changes one atomic number, and takes no lock.
 public final class RequestGate: Sendable {
-    fileprivate struct State {
-        var inside = 0
+    private struct State {
         var closers = 0
         var held: [UnsafeContinuation<Void, Never>] = []
         var emptied: [UnsafeContinuation<Void, Never>] = []
     }
+
+    /// The number inside, with two flags above it.
+    private let word = Atomic<Int>(0)
+    /// Somebody has closed the gate. Changed under the lock only, together with `closers`.
+    private static let closed = 1 << 62
+    /// Somebody waits for the last to leave. Changed under the lock only, together with `emptied`.
+    private static let awaited = 1 << 61
+    private static let number = awaited - 1
 
     private let state = Mutex(State())
 
@@ -29,13 +38,28 @@ public final class RequestGate: Sendable {
     }
 
     /// Goes in where the gate is open; false where it is closed.
-    public func tryEnter() -> Bool { state.withLock { $0.tryEnter() } }
+    public func tryEnter() -> Bool {
+        var seen = word.load(ordering: .relaxed)
+        while seen & Self.closed == 0 {
+            let (exchanged, original) = word.weakCompareExchange(
+                expected: seen, desired: seen + 1, successOrdering: .acquiring, failureOrdering: .relaxed)
+            if exchanged { return true }
+            seen = original
+        }
+        return false
+    }
 
     /// Goes out.
     public func leave() {
+        let left = word.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
+        if left & Self.number == 0, left & Self.awaited != 0 { tellOfEmptiness() }
+    }
+
+    /// Wakes those who wait for the last to leave, unless others have come in since.
+    private func tellOfEmptiness() {
         let emptied = state.withLock { state -> [UnsafeContinuation<Void, Never>] in
-            state.inside -= 1
-            guard state.inside == 0, !state.emptied.isEmpty else { return [] }
+            guard word.load(ordering: .acquiring) & Self.number == 0 else { return [] }
+            word.bitwiseAnd(~Self.awaited, ordering: .relaxed)
             defer { state.emptied = [] }
             return state.emptied
         }
@@ -44,7 +68,10 @@ public final class RequestGate: Sendable {
 
     /// Closes the gate to newcomers. It opens again after as many `open` as `close`.
     public func close() {
-        state.withLock { $0.closers += 1 }
+        state.withLock { state in
+            state.closers += 1
+            word.bitwiseOr(Self.closed, ordering: .acquiringAndReleasing)
+        }
     }
 
     /// Takes one `close` back.
@@ -52,6 +79,7 @@ public final class RequestGate: Sendable {
         let held = state.withLock { state -> [UnsafeContinuation<Void, Never>] in
             state.closers -= 1
             guard state.closers == 0 else { return [] }
+            word.bitwiseAnd(~Self.closed, ordering: .releasing)
             defer { state.held = [] }
             return state.held
         }
@@ -62,21 +90,19 @@ public final class RequestGate: Sendable {
     public func waitUntilEmpty() async {
         await withUnsafeContinuation { continuation in
             let mustWait = state.withLock { state in
-                if state.inside > 0 { state.emptied.append(continuation) }
-                return state.inside > 0
+                // Who leaves from now on sees the flag, and comes here.
+                let inside = word.bitwiseOr(Self.awaited, ordering: .acquiringAndReleasing).newValue & Self.number
+                if inside > 0 {
+                    state.emptied.append(continuation)
+                } else if state.emptied.isEmpty {
+                    word.bitwiseAnd(~Self.awaited, ordering: .relaxed)
+                }
+                return inside > 0
             }
             if !mustWait { continuation.resume() }
         }
     }
 
     /// The number of requests inside.
-    public var countInside: Int { state.withLock { $0.inside } }
-}
-
-extension RequestGate.State {
-    fileprivate mutating func tryEnter() -> Bool {
-        guard closers == 0 else { return false }
-        inside += 1
-        return true
-    }
+    public var countInside: Int { word.load(ordering: .acquiring) & Self.number }
 }

@@ -9,7 +9,7 @@ final class WorkerGroup: Sendable {
     /// Starts a task on a loop.
     func start(on loop: IOLoop, _ body: @escaping @Sendable () async -> Void) {
         running.withLock { $0 += 1 }
-        Task(executorPreference: loop) { [self] in
+        loop.spawn { [self] in
             await body()
             running.withLock { $0 -= 1 }
             changes.notifyAll()

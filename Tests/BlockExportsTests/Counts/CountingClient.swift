@@ -34,14 +34,18 @@ struct CountingClient {
     ///   - depth: how many requests reach the server at the same time. More than one: the server's loop is kept busy until all
     ///     have been sent.
     ///   - rounds: how often that many requests are sent.
-    func cost(of command: NBDCommand, length: Int, depth: Int, rounds: Int) throws -> Cost {
+    ///   - isHeld: false where the loop is never kept busy, so that it may see the requests one by one.
+    func cost(
+        of command: NBDCommand, length: Int, depth: Int, rounds: Int, isHeld: Bool = true
+    ) throws -> Cost {
+        let isHeld = isHeld && depth > 1
         var random = SeededGenerator(seed: 1)
         func offsets() -> [Int] {
             (0..<depth).map { _ in Int.random(in: 0..<CountingServer.size / length, using: &random) * length }
         }
-        for _ in 0..<max(20, rounds / 4) { try round(command, length: length, at: offsets(), isHeld: depth > 1) }
+        for _ in 0..<max(20, rounds / 4) { try round(command, length: length, at: offsets(), isHeld: isHeld) }
         let before = server.counter.now
-        for _ in 0..<rounds { try round(command, length: length, at: offsets(), isHeld: depth > 1) }
+        for _ in 0..<rounds { try round(command, length: length, at: offsets(), isHeld: isHeld) }
         let counts = server.counter.now - before
         return Cost(counts, requests: rounds * depth)
     }

@@ -16,6 +16,13 @@ class ThreadTests(DaemonTestCase):
                 names.append(file.read().strip())
         return sorted(name for name in names if not name.startswith("iou-"))
 
+    async def test_an_idle_daemon_is_one_thread_without_foundation(self):
+        self.assertEqual(self.thread_names(), ["cairn-storage-d"])
+        with open(f"/proc/{self.process.pid}/maps") as file:
+            libraries = {line.split("/")[-1].strip() for line in file if ".so" in line}
+        # Foundation alone would take longer to start than all the rest.
+        self.assertEqual([name for name in libraries if "Foundation" in name or "ICU" in name], [])
+
     async def test_work_stays_on_the_loops(self):
         client = await self.connect()
         await client.execute("object-add", {"qom-type": "iothread", "id": "io0"})

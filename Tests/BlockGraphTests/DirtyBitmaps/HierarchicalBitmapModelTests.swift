@@ -97,6 +97,30 @@ import Testing
         }
     }
 
+    @Test(arguments: 0..<shapes.count)
+    func `the serialised form goes out and comes back in parts of any size`(shapeIndex: Int) {
+        let shape = Self.shapes[shapeIndex]
+        let length = max(shape.granules * shape.granularity + min(shape.tail, 0), 1)
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<5 {
+            var (bitmap, model) = Self.randomPair(length: length, granularity: shape.granularity, using: &random)
+            Self.scatter(&bitmap, &model, using: &random)
+            var copy = HierarchicalBitmap(length: length, granularity: shape.granularity)
+            var first = 0
+            while first < bitmap.serializedSize {
+                var part = [UInt8](repeating: 0xAA, count: Int.random(in: 1...600, using: &random) * 8)
+                part.withUnsafeMutableBytes { bitmap.copySerialized(from: first, into: $0) }
+                let end = min(first + part.count, bitmap.serializedSize)
+                #expect(Array(part.prefix(end - first)) == Array(model.serialized[first..<end]), "seed \(seed)")
+                #expect(part.dropFirst(end - first).allSatisfy { $0 == 0 }, "seed \(seed)")
+                part.withUnsafeBytes { copy.mergeSerialized($0, at: first) }
+                first = end
+            }
+            #expect(copy == bitmap && copy._invariantsHold(), "seed \(seed)")
+        }
+    }
+
     /// Sets or resets few or many granules, each for itself: around the numbers at which a leaf changes its form.
     static func scatter(
         _ bitmap: inout HierarchicalBitmap, _ model: inout BitmapModel, using random: inout SeededGenerator

@@ -63,6 +63,19 @@ static inline int cairn_ring_enter(struct io_uring *ring, unsigned wait, unsigne
                           NULL);
 }
 
+/// The same, but waits no longer than so many seconds. Without `IORING_FEAT_EXT_ARG` (Linux before 5.11) it waits for ever.
+static inline int cairn_ring_enter_limited(struct io_uring *ring, unsigned flags, long long seconds)
+{
+    if (!(ring->features & IORING_FEAT_EXT_ARG)) return cairn_ring_enter(ring, 1, flags);
+    struct __kernel_timespec limit = {.tv_sec = seconds};
+    struct io_uring_getevents_arg argument = {.sigmask_sz = _NSIG / 8, .ts = (__u64)(uintptr_t)&limit};
+    io_uring_smp_store_release(ring->sq.ktail, ring->sq.sqe_tail);
+    if (ring->enter_ring_fd != ring->ring_fd)
+        flags |= IORING_ENTER_REGISTERED_RING;
+    return io_uring_enter2(ring->enter_ring_fd, cairn_ring_unsubmitted(ring), 1,
+                           flags | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, (sigset_t *)&argument, sizeof(argument));
+}
+
 /// Whether a completion is on the ring.
 static inline bool cairn_ring_ready(const struct io_uring *ring)
 {

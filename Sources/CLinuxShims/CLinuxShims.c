@@ -2,6 +2,7 @@
 #include "CLinuxShims.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,8 @@ const char *cairn_error_text(int number) { return strerrordesc_np(number); }
 const char *cairn_error_name(int number) { return strerrorname_np(number); }
 
 void cairn_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+void cairn_trim_memory(void) { malloc_trim(0); }
 void cairn_print_error(const char *text) { fprintf(stderr, "%s\n", text); }
 
 int cairn_ofd_lock(int fd, int kind, int64_t start, int64_t length)

@@ -19,15 +19,20 @@ final class BufferCache: Sendable {
 
     init(classes: Int) { state = State(first: Array(repeating: nil, count: classes)) }
 
-    deinit {
-        for case var free? in state.first {
-            while true {
-                let next = free.load(as: UnsafeMutableRawPointer?.self)
-                Glibc.free(free)
-                guard let next else { break }
-                free = next
+    deinit { freeAll() }
+
+    /// Bytes that are kept.
+    var keptBytes: Int { state.keptBytes }
+
+    /// Gives all that is kept back to the system.
+    func freeAll() {
+        for index in state.first.indices {
+            while let memory = state.first[index] {
+                state.first[index] = memory.load(as: UnsafeMutableRawPointer?.self)
+                free(memory)
             }
         }
+        state.keptBytes = 0
     }
 
     /// What the loop has to do with buffers in use; negative where it gave back those of others.

@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// Sizes are rounded up to a power of two of at least 4096 bytes. The pool keeps at most `keptLimit` bytes; what
 /// comes back beyond that, and buffers above 8 MiB, go back to the system. Of the shared pool, each loop keeps up to 8 MiB for
-/// itself besides.
+/// itself besides. A loop that has had nothing to do for a second frees what is kept.
 public final class BufferPool: Sendable {
     /// The pool of the process.
     public static let shared = BufferPool()
@@ -105,6 +105,21 @@ public final class BufferPool: Sendable {
     /// What the loop of the calling thread keeps for itself of the shared pool.
     @inline(__always)
     private var localCache: BufferCache? { self === BufferPool.shared ? IOLoop.current?.buffers : nil }
+
+    /// Gives all that is kept back to the system, without what loops keep for themselves.
+    func freeKept() {
+        let kept = state.withLock { state in
+            var addresses: [UInt] = []
+            for index in state.classes.indices {
+                addresses += state.classes[index].map { UInt(bitPattern: $0) }
+                state.classes[index] = []
+            }
+            state.keptBytes = 0
+            return addresses
+        }
+        // Not under the lock: the system takes its time.
+        for address in kept { free(UnsafeMutableRawPointer(bitPattern: address)) }
+    }
 
     /// Makes what a new loop keeps for itself.
     func makeCache() -> BufferCache {

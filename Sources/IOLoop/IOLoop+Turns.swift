@@ -6,6 +6,9 @@ import Glibc
 extension IOLoop {
     /// Jobs that follow on one another within a turn before the kernel is entered again.
     private static let followUpJobs = 256
+    /// Bytes of buffers that a loop keeps however long it has nothing to do, and seconds that it keeps more.
+    private static let idleBuffers = 1 << 20
+    private static let restingTime: Int64 = 1
 
     func runUntilStopped() {
         cairn_set_current_loop(Unmanaged.passUnretained(self).toOpaque())
@@ -67,8 +70,14 @@ extension IOLoop {
     private func enterKernel(wait: Bool) {
         guard wait || ring.hasNews else { return }
         kernelEntries += 1
-        let result = ring.enter(wait: wait, idle: storageOperations == 0)
-        if result >= 0 || result == -EINTR { return }
+        let result: Int32
+        if wait, buffers.keptBytes > IOLoop.idleBuffers {
+            result = ring.enter(idle: storageOperations == 0, seconds: IOLoop.restingTime)
+            if !ring.hasCompletions { giveMemoryBack() }
+        } else {
+            result = ring.enter(wait: wait, idle: storageOperations == 0)
+        }
+        if result >= 0 || result == -EINTR || result == -ETIME { return }
         switch -result {
         case EAGAIN, EBUSY, ENOMEM:
             // The completion ring overflowed, or memory is short. Completions make room; without any, wait for one.
@@ -76,6 +85,14 @@ extension IOLoop {
         default:
             preconditionFailure("io_uring_enter failed: \(Errno(rawValue: -result))")
         }
+    }
+
+    /// Frees the buffers that the loop keeps, when nothing has happened for a while: it may be long until they are needed again.
+    private func giveMemoryBack() {
+        buffers.freeAll()
+        BufferPool.shared.freeKept()
+        // What is freed stays with malloc(3) where it does not lie at the end of an arena.
+        cairn_trim_memory()
     }
 
     /// A free entry of the submission queue; enters the kernel when all are in use.

@@ -95,6 +95,11 @@ struct Ring {
         cairn_ring_enter(raw, wait ? 1 : 0, idle ? idleFlags : 0)
     }
 
+    /// `enter` that waits, but no longer than so many seconds.
+    func enter(idle: Bool, seconds: Int64) -> Int32 {
+        cairn_ring_enter_limited(raw, idle ? idleFlags : 0, seconds)
+    }
+
     /// Whether completions are on the ring.
     var hasCompletions: Bool { cairn_ring_ready(raw) }
 

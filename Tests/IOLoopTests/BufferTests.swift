@@ -1,4 +1,4 @@
-import IOLoop
+@testable import IOLoop
 import StorageTestSupport
 import Testing
 
@@ -57,5 +57,25 @@ import Testing
         for buffer in buffers { pool.give(buffer) }
         #expect(pool.keptBytes == 3 * 4096)
         #expect(pool.liveCount == 0)
+    }
+
+    @Test func `a loop that has nothing to do for a second frees the buffers that it kept`() async throws {
+        let loop = try IOLoop(name: "rests")
+        loop.start()
+        defer {
+            loop.stop()
+            loop.join()
+        }
+        let kept = await Task(executorPreference: loop) {
+            let buffers = (0..<4).map { _ in BufferPool.shared.take(count: 1 << 20) }
+            for buffer in buffers { BufferPool.shared.give(buffer) }
+            return IOLoop.current?.buffers.keptBytes
+        }.value
+        #expect(kept == 4 << 20)
+        let left = try await Task(executorPreference: loop) {
+            while let kept = IOLoop.current?.buffers.keptBytes, kept > 0 { try await IOLoop.sleep(for: .seconds(2)) }
+            return IOLoop.current?.buffers.keptBytes
+        }.value
+        #expect(left == 0)
     }
 }

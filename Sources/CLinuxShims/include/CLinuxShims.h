@@ -17,6 +17,9 @@ const char *cairn_error_name(int number);
 /// Names the calling thread; at most 15 bytes.
 void cairn_name_thread(const char *name);
 
+/// Gives all whole pages that malloc(3) has free back to the kernel, in all arenas.
+void cairn_trim_memory(void);
+
 /// Sets or clears (F_UNLCK) a lock of the open file on a byte range without waiting. Returns 0, or -1 with errno.
 int cairn_ofd_lock(int fd, int kind, int64_t start, int64_t length);
 /// Returns 1 if no other open file's lock is in the way of such a lock, 0 if one is, -1 with errno.

@@ -11,7 +11,7 @@ import Testing
 @testable import BlockNodes
 
 /// Random trees of options over real files, some of them broken: whatever opens can be described and closed, and nothing is left.
-@Suite(.timeLimit(.minutes(2)))
+@Suite
 struct NodeFuzzTests {
     private static let files = ["raw.img", "a.q", "o.q", "d.q", "small.q", "broken.q", "nowhere"]
     private static let drivers = [

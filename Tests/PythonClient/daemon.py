@@ -56,7 +56,7 @@ class DaemonTestCase(unittest.IsolatedAsyncioTestCase):
         arguments = [
             "--blockdev", f"driver=file,node-name=disk-file,filename={self.path('disk.img')}",
             "--blockdev", "driver=raw,node-name=disk,file=disk-file",
-            "--nbd-server", f"addr.type=unix,addr.path={self.path('nbd.sock')}",
+            "--nbd-server", f"addr.type=unix,addr.path={self.path('nbd.sock')},handshake-max-seconds=0",
             "--pidfile", self.path("daemon.pid"),
         ]
         for name in self.MONITORS:

@@ -9,7 +9,7 @@ import Synchronization
 import Testing
 
 /// A daemon that is killed in the middle of a job on a chain of images leaves a chain that shows what it showed.
-@Suite(.timeLimit(.minutes(5)))
+@Suite
 struct ChainKillTests {
     private static let size = 24 << 20
     /// CAIRN_KILL_ROUNDS=20 kills more often.

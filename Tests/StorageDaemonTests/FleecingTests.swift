@@ -7,7 +7,7 @@ import StorageTestSupport
 import Testing
 
 /// Points in time of disks as they come: with odd sizes, time limits, holes, and clients that all ask at once.
-@Suite(.timeLimit(.minutes(2)))
+@Suite
 struct FleecingTests {
     @Test(arguments: [0, 4, 5, 60, 4_294_967_295] as [Int64])
     func `a copy in time is a good copy, whatever the time limit`(_ seconds: Int64) async throws {

@@ -6,7 +6,7 @@ import StorageTestSupport
 import Testing
 
 /// Exports whose connections are spread over threads.
-@Suite(.timeLimit(.minutes(2)))
+@Suite
 struct IOThreadTests {
     @Test func `connections over two threads agree with a model`() async throws {
         let (clients, blocks, block) = (6, 64, 4096)

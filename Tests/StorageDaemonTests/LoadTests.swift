@@ -10,7 +10,7 @@ import Synchronization
 import Testing
 
 /// Changes of the graph and of the exports while clients write, and what clients do to each other: nothing.
-@Suite(.timeLimit(.minutes(2)))
+@Suite
 struct LoadTests {
     /// How much longer than usual the load is kept up, from CAIRN_STRESS_SECONDS.
     private static let seconds = getenv("CAIRN_STRESS_SECONDS").flatMap { Int(String(cString: $0)) } ?? 0

@@ -8,7 +8,7 @@ import StorageTestSupport
 import Testing
 
 /// Clients of the monitor that go away when they like.
-@Suite(.timeLimit(.minutes(2)))
+@Suite
 struct MonitorTests {
     private static func connect(_ daemon: Daemon) async throws -> RawMonitorClient {
         RawMonitorClient(socket: try await Socket.connect(.unix(path: daemon.directory.file("qmp"))))

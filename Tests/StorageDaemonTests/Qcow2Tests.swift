@@ -7,7 +7,7 @@ import StorageTestSupport
 import Testing
 
 /// Live backup and reopening with qcow2 images, on the whole daemon.
-@Suite(.timeLimit(.minutes(3)))
+@Suite
 struct Qcow2Tests {
     /// The images of a backup.
     struct Images: Sendable, CustomTestStringConvertible {

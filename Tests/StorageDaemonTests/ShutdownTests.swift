@@ -8,7 +8,7 @@ import StorageTestSupport
 import Testing
 
 /// The daemon ends when it is told to, whatever its clients are doing.
-@Suite(.timeLimit(.minutes(2)))
+@Suite
 struct ShutdownTests {
     private static let size = 4 * cluster
 

@@ -8,7 +8,7 @@ import StorageTestSupport
 import Testing
 
 /// What the snapshot-access scheme is for, shown on the whole daemon.
-@Suite(.timeLimit(.minutes(2)))
+@Suite
 struct SnapshotAccessTests {
     private static let count = 16
     private static let size = count * cluster

@@ -89,7 +89,7 @@ extension CopyBeforeWriteDriver {
     private func copyClustersInTime(
         _ clusters: ByteRange, from first: SnapshotState.WriteStep
     ) async throws(Errno) {
-        let race = Race()
+        let race = FirstResult()
         await background.enter()
         _ = Task(executorPreference: IOLoop.current ?? .main) {
             var result: Errno?
@@ -105,7 +105,7 @@ extension CopyBeforeWriteDriver {
             try? await self.sleep(.seconds(Int64(self.configuration.timeout)))  // Cancelled where the copy was in time.
             if !Task.isCancelled { race.finish(with: .ETIMEDOUT) }
         }
-        let result = await race.result()
+        let result = await race.value()
         timer.cancel()
         if let result { throw result }
     }
@@ -174,43 +174,5 @@ extension CopyBeforeWriteDriver {
         await writer.add(claimed, in: buffer)
         // The write has its turn first: what fails at once has broken the point in time when the guest hears of its write.
         await Task.yield()
-    }
-}
-
-/// Waits for the first of several results.
-private final class Race: Sendable {
-    private enum State {
-        case running
-        case waiting(UnsafeContinuation<Errno?, Never>)
-        case finished(Errno?)
-    }
-
-    private let state = Mutex(State.running)
-
-    /// Sets the result, unless there is one already.
-    func finish(with result: Errno?) {
-        let waiter = state.withLock { state -> UnsafeContinuation<Errno?, Never>? in
-            switch state {
-            case .running: state = .finished(result)
-            case .waiting(let continuation):
-                state = .finished(result)
-                return continuation
-            case .finished: break
-            }
-            return nil
-        }
-        waiter?.resume(returning: result)
-    }
-
-    /// The first result. Called once.
-    func result() async -> Errno? {
-        await withUnsafeContinuation { continuation in
-            let finished = state.withLock { state -> Errno?? in
-                if case .finished(let result) = state { return .some(result) }
-                state = .waiting(continuation)
-                return .none
-            }
-            if let finished { continuation.resume(returning: finished) }
-        }
     }
 }

@@ -27,8 +27,8 @@ public func concurrently<Item: Sendable>(
 public func both(
     _ first: () async throws(Errno) -> Void, _ second: @escaping @Sendable () async throws(Errno) -> Void
 ) async -> (first: Errno?, second: Errno?) {
-    let other = PendingResult()
-    Task(executorPreference: IOLoop.current ?? .main) { other.finish(await failure(of: second)) }
+    let other = FirstResult()
+    (IOLoop.current ?? .main).spawn { other.finish(with: await failure(of: second)) }
     let error = await failure(of: first)
     return (error, await other.value())
 }
@@ -39,37 +39,6 @@ private func failure(of body: () async throws(Errno) -> Void) async -> Errno? {
         return nil
     } catch {
         return error
-    }
-}
-
-/// What a task will have failed with.
-private final class PendingResult: Sendable {
-    private enum State {
-        case running
-        case waiting(UnsafeContinuation<Errno?, Never>)
-        case finished(Errno?)
-    }
-
-    private let state = Mutex(State.running)
-
-    func finish(_ error: Errno?) {
-        let waiter = state.withLock { state -> UnsafeContinuation<Errno?, Never>? in
-            if case .waiting(let continuation) = state { return continuation }
-            state = .finished(error)
-            return nil
-        }
-        waiter?.resume(returning: error)
-    }
-
-    func value() async -> Errno? {
-        await withUnsafeContinuation { continuation in
-            let finished = state.withLock { state -> Errno?? in
-                if case .finished(let error) = state { return .some(error) }
-                state = .waiting(continuation)
-                return .none
-            }
-            if let finished { continuation.resume(returning: finished) }
-        }
     }
 }
 

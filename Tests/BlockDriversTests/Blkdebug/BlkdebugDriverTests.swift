@@ -7,7 +7,7 @@ import Testing
 
 @testable import BlockDrivers
 
-@Suite(.timeLimit(.minutes(1))) struct BlkdebugDriverTests {
+@Suite struct BlkdebugDriverTests {
     /// Lines that a driver has told.
     final class Report: Sendable {
         private let list = Mutex<[String]>([])

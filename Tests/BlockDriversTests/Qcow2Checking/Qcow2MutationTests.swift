@@ -15,7 +15,7 @@ import Testing
         getenv(name).flatMap { Int(String(cString: $0)) } ?? usual
     }
 
-    @Test(.timeLimit(.minutes(120))) func `broken images do no harm`() async throws {
+    @Test func `broken images do no harm`() async throws {
         let images = Qcow2Fixtures.small
         let mutators = images.compactMap { Qcow2Mutator($0.bytes) }
         try #require(mutators.count == images.count && !images.isEmpty)

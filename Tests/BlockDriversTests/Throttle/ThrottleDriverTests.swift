@@ -6,7 +6,7 @@ import Testing
 
 @testable import BlockDrivers
 
-@Suite(.timeLimit(.minutes(1))) struct ThrottleDriverTests {
+@Suite struct ThrottleDriverTests {
     /// A throttled node above a disk in memory, on a clock that stands still.
     @GraphActor
     struct Setup {

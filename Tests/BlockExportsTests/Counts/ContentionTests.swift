@@ -4,7 +4,7 @@ import StorageTestSupport
 import Testing
 
 /// Loops that serve exports of their own do not get in each other's way.
-@Suite(.timeLimit(.minutes(2)), .enabled(if: CallCounts.isAvailable))
+@Suite(.enabled(if: CallCounts.isAvailable))
 struct ContentionTests {
     @Test(arguments: CountingServer.Disk.allCases)
     func `requests on two loops never wait for a lock`(disk: CountingServer.Disk) async throws {

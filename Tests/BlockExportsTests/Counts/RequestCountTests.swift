@@ -7,7 +7,7 @@ import Testing
 ///
 /// Counted are the calls themselves (`CallCounts`), not what the server says of itself. The limits are what is necessary and a
 /// little more for what rounds and their beginnings cost; they do not depend on how fast the machine is.
-@Suite(.timeLimit(.minutes(2)), .enabled(if: CallCounts.isAvailable))
+@Suite(.enabled(if: CallCounts.isAvailable))
 struct RequestCountTests {
     @Test(arguments: CountingServer.Disk.allCases)
     func `one short request at a time takes three system calls and copies nothing`(disk: CountingServer.Disk)

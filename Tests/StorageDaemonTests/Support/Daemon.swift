@@ -88,11 +88,14 @@ struct Daemon: Sendable {
             ["options": [["driver": "raw", "node-name": .string(node), "file": .string(file), "discard": "unmap"]]])
     }
 
-    /// Starts the NBD server.
+    /// Starts the NBD server. It waits for its clients however long other tests keep the processors.
     func startServer() async throws {
         try await execute(
             "nbd-server-start",
-            ["addr": ["type": "unix", "data": ["path": .string(directory.file("nbd"))]], "max-connections": 0])
+            [
+                "addr": ["type": "unix", "data": ["path": .string(directory.file("nbd"))]], "max-connections": 0,
+                "handshake-max-seconds": 0,
+            ])
     }
 
     /// Exports a node under its own name, writable; further members may be added.
